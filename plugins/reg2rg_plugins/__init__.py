@@ -1,0 +1,65 @@
+"""The default plugins, offered through the same entry point as anyone's: registration only."""
+
+from __future__ import annotations
+
+from reg2rg.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def register_segmenters(register: Register) -> None:
+    """Segmenters: see `segmenters/`."""
+    at = "reg2rg_plugins.segmenters"
+    register("precomputed", f"{at}.precomputed:Precomputed", summary="masks from a folder or a label map")
+    register("threshold", f"{at}.threshold:Threshold", summary="classical rules on HU, no weights, rough")
+
+
+@hookimpl
+def register_volume_encoders(register: Register) -> None:
+    """Volume encoders f_V."""
+    at = "reg2rg_plugins.volume_encoders"
+    register("vit3d", f"{at}.vit3d:ViT3D", summary="3-D vision transformer of the paper (Eqs. 3, 7)")
+    register("conv3d", f"{at}.conv3d:Conv3D", summary="three strided convolutions, for small volumes and the demo")
+
+
+@hookimpl
+def register_adapters(register: Register) -> None:
+    """Adapters f_A."""
+    register("perceiver", "reg2rg_plugins.adapters.perceiver:Perceiver", summary="Perceiver resampler (Eqs. 3, 7)")
+
+
+@hookimpl
+def register_geometry_encoders(register: Register) -> None:
+    """Geometry encoders f_M."""
+    at = "reg2rg_plugins.geometry_encoders"
+    register("mask-vit", f"{at}.mask_vit:MaskViT", summary="three-layer ViT on the uncropped mask (Eq. 4)")
+    register("mask-conv", f"{at}.mask_conv:MaskConv", summary="two strided convolutions on the uncropped mask")
+
+
+@hookimpl
+def register_decoders(register: Register) -> None:
+    """Decoders."""
+    at = "reg2rg_plugins.decoders"
+    register("tiny", f"{at}.tiny:Tiny", summary="small causal LM from scratch, tokenizer trained on the corpus")
+    register("hf", f"{at}.hf:HuggingFace", summary="any Hugging Face causal LM, by hub name or folder")
+    register("llama2-7b", f"{at}.hf:Llama2", summary="Llama-2-7b-chat, the paper's decoder")
+
+
+@hookimpl
+def register_metrics(register: Register) -> None:
+    """Metrics of text."""
+    at = "reg2rg_plugins.metrics"
+    register("bleu", f"{at}.bleu:Bleu", summary="BLEU-1..4, mean of smoothed sentence scores")
+    register("meteor", f"{at}.meteor:Meteor", summary="METEOR with WordNet")
+    register("rouge", f"{at}.rouge:Rouge", summary="ROUGE-1, 2 and L, F1 without stemming")
+
+
+@hookimpl
+def register_labelers(register: Register) -> None:
+    """Labelers of the eighteen findings."""
+    register("rules", "reg2rg_plugins.labelers.rules:Rules", summary="offline rules with negation and uncertainty")
+
+
+@hookimpl
+def register_splitters(register: Register) -> None:
+    """Splitters of free reports."""
+    register("rules", "reg2rg_plugins.splitters.rules:Rules", summary="sentence to region by anatomy words")

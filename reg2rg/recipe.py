@@ -1,0 +1,343 @@
+"""Recipes: a method as data. YAML → a typed, frozen `Recipe`, with every fault named at once.
+
+A recipe states only its differences from the one it `extends`; the resolved recipe lies in every run folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+
+from .errors import UserError, suggest
+
+Size = tuple[PositiveInt, PositiveInt, PositiveInt]
+
+
+class _Section(BaseModel):
+    """A part of a recipe: frozen, and unknown keys are faults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _component(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _component_or_none(value: Any) -> Any:
+    return None if value in (None, "none") else _component(value)
+
+
+class Component(_Section):
+    """A plugin by name with its options; a bare name is short for one without options."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class Views(_Section):
+    """Local Feature Decoupling (Eqs. 3–5) and the global view (Eq. 7) as data.
+
+    `texture`: `cropped` is LFD, `masked` feeds the uncropped masked volume, `none` leaves region textures out.
+    `window` in HU maps to [-1, 1]. Regions with fewer voxels than `min_voxels` count as absent.
+    """
+
+    size: Size = (256, 256, 64)
+    window: tuple[float, float] = (-1000.0, 200.0)
+    texture: Literal["cropped", "masked", "none"] = "cropped"
+    image: bool = True
+    geometry_size: Size | None = None
+    cache: bool = False
+    min_voxels: PositiveInt = 1
+
+
+class Encoder(Component):
+    """The volume encoder f_V; `freeze` keeps it in eval mode without gradients."""
+
+    freeze: bool = True
+
+
+class Alignment(_Section):
+    """Region–Report Alignment (Sec. III-D): `identify` puts the prefix P_i into the target, `shuffle` the region order."""
+
+    identify: bool = True
+    shuffle: bool = True
+
+
+class PromptText(_Section):
+    """The prompt's wording; `{visual}` stands for the visual tokens, `{i}` for the slot, `{area}` for the region's name."""
+
+    lead_in: str = "The global information is provided as the context: "
+    image: str = "<image>{visual}</image>. "
+    region: str = "The region {i} is <region>{visual}</region>. "
+    instruction: str = (
+        "Given the provided global and regional information from this CT scan, please generate a comprehensive medical "
+        "report for each region. First, identify the anatomical area corresponding to each region, then provide detailed "
+        "information about these anatomical structures and any abnormalities that are essential. You can refer to the "
+        "global information as the context and take it as a supplement when generating each region report."
+    )
+    prefix: str = "The region {i} is {area}: "
+    index_embedding: bool = False
+    max_length: PositiveInt = 2048
+
+
+class Lora(_Section):
+    """Low-rank adapters on the decoder (peft)."""
+
+    r: PositiveInt = 8
+    alpha: PositiveInt = 32
+    dropout: NonNegativeFloat = 0.1
+    target_modules: list[str] | None = None
+
+
+class Decoder(Component):
+    """The language model; `lora: none` trains all of it."""
+
+    lora: Annotated[Lora | None, BeforeValidator(lambda v: None if v == "none" else v)] = Lora()
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    gradient_checkpointing: bool = True
+
+
+class Optimizer(_Section):
+    """`adamw` on everything, or `muon` on the decoder's matrices (`matrix_lr`) with AdamW on the rest."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    lr: NonNegativeFloat = 5e-5
+    matrix_lr: NonNegativeFloat = 0.02
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 0.0
+    clip: NonNegativeFloat = 1.0
+
+
+class Schedule(_Section):
+    """Learning rate over the steps: linear warm-up, then `constant` or `cosine` to zero."""
+
+    name: Literal["constant", "cosine"] = "constant"
+    warmup: int = Field(20, ge=0)
+
+
+class Training(_Section):
+    """How a recipe is trained; `max_steps` (optimizer steps) wins over `epochs`."""
+
+    epochs: PositiveInt = 6
+    max_steps: PositiveInt | None = None
+    batch_size: PositiveInt = 1
+    accumulation: PositiveInt = 16
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    precision: Literal["no", "bf16", "fp16"] = "bf16"
+    finding_weight: NonNegativeFloat = 1.0
+    cache_features: bool = False
+    checkpoint_every: PositiveInt = 500
+    keep: PositiveInt = 3
+    log_every: PositiveInt = 10
+    seed: int = 42
+
+
+class Pretraining(_Section):
+    """Training of a volume encoder on finding labels (`reg2rg pretrain`), for an encoder to be frozen afterwards."""
+
+    epochs: PositiveInt = 6
+    max_steps: PositiveInt | None = None
+    batch_size: PositiveInt = 8
+    lr: NonNegativeFloat = 3e-3
+    warmup: int = Field(20, ge=0)
+    views_per_study: PositiveInt = 8
+    global_weight: NonNegativeFloat = 0.3
+    name_weight: NonNegativeFloat = 0.2
+
+
+class Generation(_Section):
+    """Decoding: greedy unless `sample`; `grammar` holds the region prefixes to the known names, each used once."""
+
+    max_new_tokens: PositiveInt = 500
+    batch_size: PositiveInt = 8
+    sample: bool = False
+    temperature: NonNegativeFloat = 0.6
+    top_p: NonNegativeFloat = 0.9
+    top_k: int = Field(30, ge=0)
+    grammar: bool = True
+    shuffle_regions: bool = False
+    seed: int = 20
+
+
+class Recipe(_Section):
+    """A method: which plugins, how they are fed, trained and decoded."""
+
+    name: str = "reg2rg"
+    summary: str = ""
+    views: Views = Views()
+    volume_encoder: Annotated[Encoder, BeforeValidator(_component)] = Encoder(name="vit3d")
+    adapter: Annotated[Component, BeforeValidator(_component)] = Component(name="perceiver")
+    geometry_encoder: Annotated[Component | None, BeforeValidator(_component_or_none)] = Component(name="mask-vit")
+    alignment: Alignment = Alignment()
+    prompt: PromptText = PromptText()
+    decoder: Annotated[Decoder, BeforeValidator(_component)] = Decoder(name="llama2-7b")
+    training: Training = Training()
+    pretraining: Pretraining = Pretraining()
+    generation: Generation = Generation()
+    report: Literal["available", "reported"] = "available"
+
+    def fingerprint(self) -> str:
+        """A short hash of everything in the recipe but its name and summary."""
+        data = self.model_dump(mode="json", exclude={"name", "summary"})
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_yaml(self) -> str:
+        """The resolved recipe as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{key}' stands twice", key_node.start_mark
+            )
+        seen[key] = loader.construct_object(value_node, deep=True)
+    return seen
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes of the package by name (`paper/table5-a` for those in a folder)."""
+    root = Path(str(resources.files(__package__) / "recipes"))
+    return {p.relative_to(root).with_suffix("").as_posix(): p for p in sorted(root.rglob("*.yaml"))}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the recipe can't be read ({error})", path) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise UserError(f"the recipe isn't valid YAML{line}: {getattr(error, 'problem', error)}", path) from error
+    if not isinstance(data, dict):
+        raise UserError("a recipe is a mapping of keys to values", path, "Start from: reg2rg recipes copy reg2rg my.yaml")
+    return data
+
+
+def locate(name: str | Path) -> Path:
+    """The file of a shipped recipe's name or of a path. Raises UserError with near names where there is none."""
+    known = shipped()
+    if str(name) in known:
+        return known[str(name)]
+    path = Path(name)
+    if path.is_dir():
+        path = path / "recipe.yaml"
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or "/" in str(name):
+        raise UserError("there is no such recipe file", name)
+    raise UserError(f"no recipe is called '{name}'", fix=suggest(str(name), known))
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `change` laid over it; mappings merge, but a component with another `name` starts afresh."""
+    out = dict(base)
+    for key, value in change.items():
+        old = out.get(key)
+        if isinstance(old, Mapping) and isinstance(value, str) and "name" in old:
+            value = {"name": value}
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            renamed = "name" in old and "name" in value and old["name"] != value["name"]
+            kept = {k: v for k, v in old.items() if k != "options"} if renamed else old
+            out[key] = merge(kept, value)
+        else:
+            out[key] = value
+    return out
+
+
+def _resolved(path: Path, trail: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path in trail:
+        raise UserError("the recipe extends itself", path)
+    data = _read(path)
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    sibling = path.parent / f"{parent}.yaml"
+    source = sibling if sibling.is_file() else locate(parent)
+    return merge(_resolved(source, (*trail, path)), data)
+
+
+def _nested(assignments: Iterable[str]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for text in assignments:
+        key, sep, value = text.partition("=")
+        if not sep or not key.strip():
+            raise UserError(f"'{text}' isn't KEY=VALUE", "--set", "For example: --set training.optimizer.lr=1e-4", 2)
+        node = out
+        *parents, last = key.strip().split(".")
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise UserError(f"'{key}' is set twice, once as a whole", "--set", code=2)
+            node = child
+        try:
+            node[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"the value of '{key}' isn't valid YAML: {value}", "--set", code=2) from error
+    return out
+
+
+def load(name: str | Path = "reg2rg", changes: Mapping[str, Any] | None = None, sets: Iterable[str] = ()) -> Recipe:
+    """The recipe called `name` (shipped name, file, or run folder) with `changes` and `KEY=VALUE` settings over it.
+
+    Raises UserError that names every fault at once, unknown keys with their near matches.
+    """
+    path = locate(name)
+    data = _resolved(path)
+    data.setdefault("name", path.stem)
+    data = merge(merge(data, changes or {}), _nested(sets))
+    return check(data, path)
+
+
+def check(data: Mapping[str, Any], where: object = "") -> Recipe:
+    """Validates plain data as a recipe."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        faults = [_fault(e) for e in error.errors()]
+        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise UserError(f"the recipe has {count}: " + "; ".join(faults), where) from error
+
+
+def _fault(error: Any) -> str:
+    # pydantic puts the validator's own name ("function-before") into the place; users see keys only
+    place = [str(p) for p in error["loc"] if "function-" not in str(p)]
+    key = ".".join(place)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], _keys(place[:-1]), n=2, cutoff=0.5)
+        hint = " (did you mean " + " or ".join(f"'{n}'" for n in near) + "?)" if near else ""
+        return f"unknown key '{key}'{hint}"
+    return f"'{key}' is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _keys(place: list[str]) -> list[str]:
+    model: Any = Recipe
+    for part in place:
+        if part.isdigit():
+            continue
+        annotation = model.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
