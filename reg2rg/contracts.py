@@ -114,9 +114,7 @@ class RegionMask:
         """Voxels of each given region, in the order of `REGIONS`."""
         counts = np.bincount(self.bits.ravel(), minlength=1 << len(REGIONS))
         values = np.arange(counts.size)
-        return {
-            r: int(counts[(values >> i) & 1 == 1].sum()) for i, r in enumerate(REGIONS) if r in self.given
-        }
+        return {r: int(counts[(values >> i) & 1 == 1].sum()) for i, r in enumerate(REGIONS) if r in self.given}
 
     def present(self) -> tuple[str, ...]:
         """The regions with at least one voxel, in the order of `REGIONS` (alphabetical)."""

@@ -119,9 +119,7 @@ def _offers(plugin: Any, package: str, version: str) -> list[Offer]:
     offers: list[Offer] = []
     for kind, hook in KINDS.items():
 
-        def register(
-            name: str, target: str, *, summary: str = "", requires: tuple[str, ...] = (), kind: str = kind
-        ) -> None:
+        def register(name: str, target: str, *, summary: str = "", requires: tuple[str, ...] = (), kind: str = kind) -> None:
             if not name or ":" in name or not isinstance(target, str) or target.count(":") != 1:
                 raise TypeError(f"{kind} '{name}' must register a plain name and a 'module:Object' string, not {target!r}")
             offers.append(Offer(kind, name, target, summary, tuple(requires), package, version))
@@ -181,9 +179,7 @@ def resolve(kind: str, name: str, options: Mapping[str, Any] | None = None, **fi
         if key in known and key in hints:
             given[key], fault = _coerce(key, value, hints[key])
             faults += [fault] if fault else []
-    faults += [
-        f"option '{k}' is missing" for k, p in known.items() if p.default is inspect.Parameter.empty and k not in given
-    ]
+    faults += [f"option '{k}' is missing" for k, p in known.items() if p.default is inspect.Parameter.empty and k not in given]
     if faults:
         raise UserError(f"{kind} '{name}': " + "; ".join(faults), fix=f"See: reg2rg plugins show {name}")
     return factory(**given)

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 
 from .errors import UserError, suggest
 
@@ -120,7 +128,7 @@ class Schedule(_Section):
     """Learning rate over the steps: linear warm-up, then `constant` or `cosine` to zero."""
 
     name: Literal["constant", "cosine"] = "constant"
-    warmup: int = Field(20, ge=0)
+    warmup: NonNegativeInt = 20
 
 
 class Training(_Section):
@@ -148,7 +156,7 @@ class Pretraining(_Section):
     max_steps: PositiveInt | None = None
     batch_size: PositiveInt = 8
     lr: NonNegativeFloat = 3e-3
-    warmup: int = Field(20, ge=0)
+    warmup: NonNegativeInt = 20
     views_per_study: PositiveInt = 8
     global_weight: NonNegativeFloat = 0.3
     name_weight: NonNegativeFloat = 0.2
@@ -162,7 +170,7 @@ class Generation(_Section):
     sample: bool = False
     temperature: NonNegativeFloat = 0.6
     top_p: NonNegativeFloat = 0.9
-    top_k: int = Field(30, ge=0)
+    top_k: NonNegativeInt = 30
     grammar: bool = True
     shuffle_regions: bool = False
     seed: int = 20
@@ -204,9 +212,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key '{key}' stands twice", key_node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", key_node.start_mark)
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
@@ -222,7 +228,7 @@ def shipped() -> dict[str, Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        data = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the recipe can't be read ({error})", path) from error
     except yaml.YAMLError as error:
