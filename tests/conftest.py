@@ -1,0 +1,42 @@
+"""What the tests share: the shared material where it lies, and the program through its real entry point."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def shared_folder() -> Path | None:
+    """The shared material: $REG2RG_SHARED, else ../shared, else None."""
+    for folder in (os.environ.get("REG2RG_SHARED"), ROOT.parent / "shared"):
+        if folder and Path(folder).is_dir():
+            return Path(folder)
+    return None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip("the shared material is absent (set REG2RG_SHARED to its folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reg2rg() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `python -m reg2rg ARGUMENTS` as a user would; gives the finished process."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "reg2rg", *map(str, arguments)]
+        environment = {**os.environ, "COLUMNS": "200", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "TERM": "dumb"}
+        environment.update(options.pop("env", {}))  # type: ignore[arg-type]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, **options)  # type: ignore[call-overload]
+
+    return run
