@@ -1,0 +1,64 @@
+"""Perceiver resampler f_A (Eqs. 3 and 7): many tokens to few.
+
+In: (B, N, width). Out: (B, tokens, width). Learned latents attend to the input and to themselves; parameter names are those
+of the published weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PerceiverAttention(nn.Module):
+    """Cross-attention of latents to concat[media, latents]; both normed, the residual is added by the caller."""
+
+    def __init__(self, width: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_media, self.norm_latents = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_q = nn.Linear(width, heads * head_dim, bias=False)
+        self.to_kv = nn.Linear(width, 2 * heads * head_dim, bias=False)
+        self.to_out = nn.Linear(heads * head_dim, width, bias=False)
+
+    def forward(self, media: Tensor, latents: Tensor) -> Tensor:
+        latents = self.norm_latents(latents)
+        k, v = self.to_kv(torch.cat([self.norm_media(media), latents], dim=1)).chunk(2, dim=-1)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.to_q(latents), k, v))
+        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class Perceiver(nn.Module):
+    """`tokens` latents through `depth` layers of attention and feed-forward (× `mlp_ratio`, exact GELU, no bias)."""
+
+    def __init__(
+        self, width: int, tokens: int = 32, depth: int = 6, heads: int = 8, head_dim: int = 64, mlp_ratio: int = 4
+    ) -> None:
+        super().__init__()
+        self.tokens, self.width = tokens, width
+        self.latents = nn.Parameter(torch.randn(tokens, width))
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                [
+                    PerceiverAttention(width, heads, head_dim),
+                    nn.Sequential(
+                        nn.LayerNorm(width),
+                        nn.Linear(width, mlp_ratio * width, bias=False),
+                        nn.GELU(),
+                        nn.Linear(mlp_ratio * width, width, bias=False),
+                    ),
+                ]
+            )
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, media: Tensor) -> Tensor:
+        latents = self.latents.expand(media.shape[0], -1, -1)
+        for attention, mlp in cast(Any, self.layers):
+            latents = latents + attention(media, latents)
+            latents = latents + mlp(latents)
+        return self.norm(latents)

@@ -1,0 +1,70 @@
+"""The visual side: volume encoder f_V, adapter f_A, geometry encoder f_M and projections f_P (Eqs. 3–7).
+
+In: images (B, 1, H, W, D), textures (R, 1, H, W, D) and masks (R, 1, h, w, d) of all R regions of a batch at once. Out:
+tokens in the decoder's width. Features of the volume encoder may come from a cache instead, while that encoder is frozen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import plugins
+from ..recipe import Recipe
+
+
+class VisualModel(nn.Module):
+    """All that stands between a study's views and the decoder's input, built from a recipe for a decoder of `width`."""
+
+    def __init__(self, recipe: Recipe, width: int) -> None:
+        super().__init__()
+        views = recipe.views
+        encoder = recipe.volume_encoder
+        self.frozen = encoder.freeze
+        self.volume_encoder: nn.Module = plugins.resolve("volume-encoder", encoder.name, encoder.options, size=views.size)
+        features: int = self.volume_encoder.width  # type: ignore[assignment]
+        self.adapter: nn.Module = plugins.resolve("adapter", recipe.adapter.name, recipe.adapter.options, width=features)
+        self.projection = nn.Linear(features, width)
+        self.geometry_encoder: nn.Module | None = None
+        self.geometry_projection: nn.Linear | None = None
+        if recipe.geometry_encoder is not None:
+            component = recipe.geometry_encoder
+            size = views.geometry_size or views.size
+            self.geometry_encoder = plugins.resolve("geometry-encoder", component.name, component.options, size=size)
+            self.geometry_projection = nn.Linear(self.geometry_encoder.width, width)  # type: ignore[arg-type]
+        # the learned embeddings of the opening and closing tags of image and region
+        self.image_tags = nn.Parameter(torch.randn(2, width))
+        self.region_tags = nn.Parameter(torch.randn(2, width))
+        self.image_tokens: int = self.adapter.tokens if views.image else 0  # type: ignore[assignment]
+        texture: Any = self.adapter.tokens if views.texture != "none" else 0
+        geometry: Any = self.geometry_encoder.tokens if self.geometry_encoder else 0
+        self.region_tokens: int = texture + geometry
+        if self.frozen:
+            self.volume_encoder.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> VisualModel:
+        """A frozen encoder stays in eval mode: no dropout, no statistics."""
+        super().train(mode)
+        if self.frozen:
+            self.volume_encoder.eval()
+        return self
+
+    def encode(self, volumes: Tensor) -> Tensor:
+        """f_V: (N, 1, H, W, D) → (N, tokens, features)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.volume_encoder(volumes)
+
+    def image(self, features: Tensor) -> Tensor:
+        """Eq. 7: the encoder's features of whole volumes (B, N, features) → global tokens (B, t, width)."""
+        return self.projection(self.adapter(features))
+
+    def regions(self, features: Tensor | None, masks: Tensor | None) -> Tensor:
+        """Eqs. 3–5: features of the textures (R, N, features) and masks (R, 1, h, w, d) → region tokens (R, t + g, width)."""
+        parts = []
+        if features is not None:
+            parts.append(self.projection(self.adapter(features)))
+        if self.geometry_encoder is not None and self.geometry_projection is not None and masks is not None:
+            parts.append(self.geometry_projection(self.geometry_encoder(masks)))
+        return torch.cat(parts, dim=1)

@@ -1,0 +1,101 @@
+"""Views: parity with the official preprocessing, and what Local Feature Decoupling promises."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reg2rg.anatomy import REGIONS
+from reg2rg.contracts import RegionMask, Volume
+from reg2rg.data.views import bounding_box, make_views, resize, resize_sparse
+from reg2rg.errors import UserError
+from reg2rg.recipe import Views
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from golden import Case, cases
+
+
+def study(hu: np.ndarray, masks: dict[str, np.ndarray]) -> tuple[Volume, RegionMask]:
+    return Volume(hu, np.eye(4)), RegionMask.from_masks(masks)
+
+
+def test_views_equal_the_official_preprocessing(shared: Path) -> None:
+    ran = 0
+    for folder in cases(shared, "preprocess"):
+        case = Case(folder)
+        volume, mask = study(*case.volume())
+        views = make_views(volume, mask, Views(), REGIONS)
+        if case.data.get("official_raises"):
+            assert not set(views.regions) & {r for r, b in case.data.get("crop_boxes", {}).get("boxes", {}).items() if b is None}
+            continue
+        tolerance = case.data["tolerance_abs"]
+        assert views.image is not None
+        case.check("image:image", views.image[0].numpy(), tolerance["image"], relative=False)
+        for region, texture, soft in zip(views.regions, views.textures, views.masks, strict=True):
+            case.check(f"image:{region}", texture[0].numpy(), tolerance["image"], relative=False)
+            case.check(f"mask:{region}", soft[0].numpy(), tolerance["mask"], relative=False)
+        expected = {k.split(":")[1] for k in case.data["outputs"] if k.startswith("image:")} - {"image"}
+        assert set(views.regions) == expected
+        ran += 1
+    assert ran >= 2
+
+
+def body(shape: tuple[int, int, int] = (24, 20, 12)) -> tuple[np.ndarray, np.ndarray]:
+    hu = np.full(shape, -1024, np.int16)
+    hu[2:-2, 2:-2, :] = 40
+    heart = np.zeros(shape, bool)
+    heart[8:14, 6:12, 3:7] = True
+    hu[heart] = 100
+    return hu, heart
+
+
+def test_texture_is_cropped_and_geometry_is_not() -> None:
+    hu, heart = body()
+    views = make_views(*study(hu, {"heart": heart}), Views(size=(8, 8, 4)), REGIONS)
+    assert views.regions == ("heart",)
+    assert torch.allclose(views.textures[0], torch.tensor((100 + 400) / 600), atol=1e-6)  # only heart in the crop
+    assert 0 < views.masks[0].mean() < 0.2  # the mask keeps its place in the whole
+
+
+def test_masked_texture_keeps_the_frame() -> None:
+    hu, heart = body()
+    views = make_views(*study(hu, {"heart": heart}), Views(size=(8, 8, 4), texture="masked"), REGIONS)
+    assert views.textures.min() == -1 and views.textures.max() > -1
+    assert (views.textures[0] > -1).float().mean() < 0.5
+
+
+@pytest.mark.parametrize("regions", [{}, {"lung": np.zeros((24, 20, 12), bool)}])
+def test_regions_without_content_are_left_out(regions: dict[str, np.ndarray]) -> None:
+    hu, heart = body()
+    air = np.zeros_like(heart)
+    air[0, 0, 0] = True
+    views = make_views(*study(hu, {"heart": heart, "pleura": air, **regions}), Views(size=(4, 4, 2)), REGIONS)
+    assert views.regions == ("heart",)
+
+
+def test_air_alone_is_refused() -> None:
+    hu = np.full((8, 8, 8), -1024, np.int16)
+    with pytest.raises(UserError, match="nothing but air"):
+        make_views(*study(hu, {"heart": np.ones(hu.shape, bool)}), Views(size=(4, 4, 2)), REGIONS)
+
+
+sizes = st.tuples(*[st.integers(1, 9)] * 3)
+
+
+@settings(deadline=None, max_examples=50)
+@given(shape=st.tuples(*[st.integers(2, 14)] * 3), size=sizes, seed=st.integers(0, 10**6))
+def test_sparse_resize_equals_area_resize(shape: tuple[int, int, int], size: tuple[int, int, int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    array = np.zeros(shape, np.float32)
+    low = [rng.integers(0, n) for n in shape]
+    part = tuple(slice(a, rng.integers(a + 1, n + 1)) for a, n in zip(low, shape, strict=True))
+    array[part] = rng.random(array[part].shape, dtype=np.float32)
+    box = bounding_box(array > 0)
+    assert box is not None
+    assert torch.allclose(resize_sparse(array[box], box, shape, size), resize(array, size), atol=1e-6)
