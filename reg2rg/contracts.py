@@ -45,6 +45,8 @@ class Volume:
     def __post_init__(self) -> None:
         if self.hu.ndim != 3 or self.hu.dtype != np.int16:
             raise _refuse(f"a volume is a 3-D int16 array, this one is {self.hu.ndim}-D {self.hu.dtype}")
+        if not self.hu.size:
+            raise _refuse(f"a volume of {self.hu.shape} has no voxel")
         affine = np.asarray(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
             raise _refuse("the affine isn't an invertible 4×4 matrix")
@@ -88,6 +90,10 @@ class RegionMask:
             raise _refuse(f"a region mask is a 3-D uint16 array, this one is {self.bits.ndim}-D {self.bits.dtype}")
         if unknown := set(self.given) - set(REGIONS):
             raise _refuse(f"unknown region '{sorted(unknown)[0]}'", f"The ten regions are {', '.join(REGIONS)}.")
+        used = int(np.bitwise_or.reduce(self.bits, axis=None))
+        if stray := [i for i in range(16) if used >> i & 1 and (i >= len(REGIONS) or REGIONS[i] not in self.given)]:
+            name = REGIONS[stray[0]] if stray[0] < len(REGIONS) else "no region"
+            raise _refuse(f"bit {stray[0]} ({name}) of the region mask is set, but isn't among the regions given")
         object.__setattr__(self, "bits", _readonly(self.bits))
         object.__setattr__(self, "given", frozenset(self.given))
 
@@ -112,8 +118,9 @@ class RegionMask:
 
     def voxels(self) -> dict[str, int]:
         """Voxels of each given region, in the order of `REGIONS`."""
-        counts = np.bincount(self.bits.ravel(), minlength=1 << len(REGIONS))
-        values = np.arange(counts.size)
+        flat, step = self.bits.ravel(order="K"), 1 << 22  # in pieces: bincount makes int64 of what it counts
+        values = np.arange(1 << len(REGIONS))
+        counts = sum((np.bincount(flat[i : i + step], minlength=values.size) for i in range(0, flat.size, step)), 0 * values)
         return {r: int(counts[(values >> i) & 1 == 1].sum()) for i, r in enumerate(REGIONS) if r in self.given}
 
     def present(self) -> tuple[str, ...]:
@@ -146,14 +153,16 @@ class Study:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.id or "/" in self.id or "\\" in self.id or self.id in (".", ".."):
+        if not self.id or "/" in self.id or "\\" in self.id or self.id in (".", "..") or not self.id.isprintable():
             raise _refuse(f"'{self.id}' can't be a study's id", "An id is a file name without slashes.")
         for region in self.region_reports:
             if region not in REGIONS:
                 raise _refuse(f"study '{self.id}' has a report for the unknown region '{region}'")
-        for label in self.labels:
+        for label, value in self.labels.items():
             if label not in FINDINGS:
                 raise _refuse(f"study '{self.id}' has the unknown label '{label}'")
+            if value not in (0, 1):
+                raise _refuse(f"study '{self.id}' has {value!r} for the label '{label}', which is 0 or 1")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -262,28 +271,42 @@ class GroundedReport:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> GroundedReport:
         """Reads one line of a reports file; raises UserError naming the field that is missing or of the wrong type."""
-        for key, kind in (("study", str), ("report", str)):
-            if not isinstance(data.get(key), kind):
-                raise _refuse(f"a report has no text field '{key}'", "See docs/formats.md for the reports file.")
-        sections = []
-        for i, row in enumerate(data.get("regions") or ()):
-            if not isinstance(row, Mapping):
-                raise _refuse(f"section {i} of study '{data['study']}' isn't an object")
-            confidence = row.get("confidence")
-            sections.append(
-                RegionSection(
-                    index=int(row.get("index", i)),
-                    region=str(row.get("region") or ""),
-                    named=str(row.get("named") or ""),
-                    confidence=None if confidence is None else float(confidence),
-                    report=str(row.get("report") or ""),
-                    reference=str(row.get("reference") or ""),
-                )
-            )
+        if not isinstance(data, Mapping):
+            raise _refuse("a report isn't an object", _REPORTS_FILE)
+        for key in ("study", "report"):
+            if not isinstance(data.get(key), str):
+                raise _refuse(f"a report has no text field '{key}'", _REPORTS_FILE)
+        where = f"study '{data['study']}'"
+        rows, settings = data.get("regions") or (), data.get("settings") or {}
+        if not isinstance(rows, list | tuple) or not isinstance(settings, Mapping):
+            raise _refuse(f"'regions' of {where} isn't a list, or 'settings' isn't an object", _REPORTS_FILE)
         return GroundedReport(
             study=data["study"],
-            sections=tuple(sections),
+            sections=tuple(_section(row, i, f"section {i} of {where}") for i, row in enumerate(rows)),
             report=data["report"],
-            reference=str(data.get("reference") or ""),
-            settings=dict(data.get("settings") or {}),
+            reference=_text(data, "reference", where),
+            settings=dict(settings),
         )
+
+
+_REPORTS_FILE = "See docs/formats.md for the reports file."
+
+
+def _section(row: Any, slot: int, where: str) -> RegionSection:
+    if not isinstance(row, Mapping):
+        raise _refuse(f"{where} isn't an object", _REPORTS_FILE)
+    index, confidence = row.get("index", slot), row.get("confidence")
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise _refuse(f"'index' in {where} is {index!r}, not a whole number", _REPORTS_FILE)
+    if confidence is not None and (not isinstance(confidence, int | float) or not 0 <= confidence <= 1):
+        raise _refuse(f"'confidence' in {where} is {confidence!r}, not a number in 0–1", _REPORTS_FILE)
+    texts = {key: _text(row, key, where) for key in ("region", "named", "report", "reference")}
+    return RegionSection(index=index, confidence=None if confidence is None else float(confidence), **texts)
+
+
+def _text(row: Mapping[str, Any], key: str, where: str) -> str:
+    """A text field; absent and null are empty."""
+    value = row.get(key)
+    if value is not None and not isinstance(value, str):
+        raise _refuse(f"'{key}' in {where} is {value!r}, not a text", _REPORTS_FILE)
+    return value or ""

@@ -23,7 +23,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        what = self.what.rstrip(".")
+        what = " ".join(self.what.splitlines()).rstrip(". ")
         return f"{place}{what}. {self.fix}".rstrip() if self.fix else f"{place}{what}."
 
 
@@ -34,7 +34,8 @@ class RefusedStudy(UserError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """A short hint naming the nearest of `known`, or all of them where none is near."""
     options = sorted(set(known))
-    near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+    lower = {option.lower(): option for option in options}
+    near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
     if near:
-        return "Did you mean " + " or ".join(f"'{n}'" for n in near) + "?"
+        return "Did you mean " + " or ".join(f"'{lower[n]}'" for n in near) + "?"
     return "Known: " + ", ".join(options) + "." if options else "None is known here."

@@ -8,31 +8,41 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
     ValidationError,
 )
 
-from .errors import UserError, suggest
+from .errors import EXIT_FAILED, EXIT_USAGE, UserError, suggest
 
 Size = tuple[PositiveInt, PositiveInt, PositiveInt]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
     """A part of a recipe: frozen, and unknown keys are faults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+def _rising(window: tuple[float, float]) -> tuple[float, float]:
+    if window[0] >= window[1]:
+        raise ValueError("the lower bound must lie below the upper one")
+    return window
 
 
 def _component(value: Any) -> Any:
@@ -58,7 +68,7 @@ class Views(_Section):
     """
 
     size: Size = (256, 256, 64)
-    window: tuple[float, float] = (-1000.0, 200.0)
+    window: Annotated[tuple[float, float], AfterValidator(_rising)] = (-1000.0, 200.0)
     texture: Literal["cropped", "masked", "none"] = "cropped"
     image: bool = True
     geometry_size: Size | None = None
@@ -101,7 +111,7 @@ class Lora(_Section):
 
     r: PositiveInt = 8
     alpha: PositiveInt = 32
-    dropout: NonNegativeFloat = 0.1
+    dropout: Share = 0.1
     target_modules: list[str] | None = None
 
 
@@ -119,7 +129,7 @@ class Optimizer(_Section):
     name: Literal["adamw", "muon"] = "adamw"
     lr: NonNegativeFloat = 5e-5
     matrix_lr: NonNegativeFloat = 0.02
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
     clip: NonNegativeFloat = 1.0
 
@@ -169,7 +179,7 @@ class Generation(_Section):
     batch_size: PositiveInt = 8
     sample: bool = False
     temperature: NonNegativeFloat = 0.6
-    top_p: NonNegativeFloat = 0.9
+    top_p: Share = 0.9
     top_k: NonNegativeInt = 30
     grammar: bool = True
     shuffle_regions: bool = False
@@ -208,16 +218,31 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", key_node.start_mark)
-        seen[key] = loader.construct_object(value_node, deep=True)
-    return seen
+    seen: set[str] = set()
+    for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key_node.start_mark)
+        if key_node.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{key_node.value}' stands twice", key_node.start_mark)
+        seen.add(key_node.value)
+    loader.flatten_mapping(node)  # anchors merged with `<<`: what is written here wins over what is merged
+    return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _parse(text: str) -> Any:
+    """YAML to plain data; a fault is a ValueError in one sentence with its line."""
+    try:
+        return _Loader(text).get_single_data()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ValueError(f"isn't valid YAML{line}: {problem}") from error
+    except (ValueError, RecursionError) as error:  # a date that doesn't exist; brackets in thousands
+        raise ValueError(f"isn't valid YAML: {error}") from error
 
 
 def shipped() -> dict[str, Path]:
@@ -228,13 +253,13 @@ def shipped() -> dict[str, Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = _Loader(path.read_text(encoding="utf-8")).get_single_data()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the recipe can't be read ({error})", path) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        raise UserError(f"the recipe isn't valid YAML{line}: {getattr(error, 'problem', error)}", path) from error
+        data = _parse(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError("the recipe isn't a UTF-8 text file", path) from error
+    except OSError as error:
+        raise UserError(f"the recipe can't be read ({error.strerror})", path) from error
+    except ValueError as error:
+        raise UserError(f"the recipe {error}", path) from error
     if not isinstance(data, dict):
         raise UserError("a recipe is a mapping of keys to values", path, "Start from: reg2rg recipes copy reg2rg my.yaml")
     return data
@@ -256,11 +281,13 @@ def locate(name: str | Path) -> Path:
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `change` laid over it; mappings merge, but a component with another `name` starts afresh."""
+    """`base` with `change` laid over it; mappings merge, but a component with another `name` starts with no options."""
     out = dict(base)
     for key, value in change.items():
         old = out.get(key)
-        if isinstance(old, Mapping) and isinstance(value, str) and "name" in old:
+        if isinstance(old, str) and isinstance(value, Mapping) and key in COMPONENTS:
+            old = {"name": old}
+        if isinstance(old, Mapping) and "name" in old and isinstance(value, str) and value != "none":
             value = {"name": value}
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             renamed = "name" in old and "name" in value and old["name"] != value["name"]
@@ -272,35 +299,44 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(path: Path, trail: tuple[Path, ...] = ()) -> dict[str, Any]:
-    if path in trail:
+    """The recipe's own data over that of the recipes that it extends; name and summary are its own."""
+    if path.resolve() in trail:
         raise UserError("the recipe extends itself", path)
     data = _read(path)
     parent = data.pop("extends", None)
+    data.setdefault("name", path.stem)
     if parent is None:
         return data
-    sibling = path.parent / f"{parent}.yaml"
-    source = sibling if sibling.is_file() else locate(parent)
-    return merge(_resolved(source, (*trail, path)), data)
+    if not isinstance(parent, str):
+        raise UserError(f"'extends' is {reprlib.repr(parent)}, not one recipe's name", path)
+    try:
+        base = _resolved(_parent(path, parent), (*trail, path.resolve()))
+    except UserError as error:
+        raise error if error.where else UserError(f"'extends': {error.what}", path, error.fix) from error
+    return merge({key: value for key, value in base.items() if key != "summary"}, data)
 
 
-def _nested(assignments: Iterable[str]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for text in assignments:
-        key, sep, value = text.partition("=")
-        if not sep or not key.strip():
-            raise UserError(f"'{text}' isn't KEY=VALUE", "--set", "For example: --set training.optimizer.lr=1e-4", 2)
-        node = out
-        *parents, last = key.strip().split(".")
-        for parent in parents:
-            child = node.setdefault(parent, {})
-            if not isinstance(child, dict):
-                raise UserError(f"'{key}' is set twice, once as a whole", "--set", code=2)
-            node = child
-        try:
-            node[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"the value of '{key}' isn't valid YAML: {value}", "--set", code=2) from error
-    return out
+def _parent(path: Path, name: str) -> Path:
+    """The recipe that `path` extends: a file beside it, with or without its ending, else a shipped one."""
+    for beside in (path.parent / name, path.parent / f"{name}.yaml"):
+        if beside.is_file() and beside.resolve() != path.resolve():
+            return beside
+    return locate(name)
+
+
+def _assignment(text: str) -> tuple[str, dict[str, Any]]:
+    """`a.b=1` → "a.b" and {"a": {"b": 1}}."""
+    key, sep, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not sep or not all(parts):
+        raise UserError(f"'{text}' isn't KEY=VALUE", "--set", "For example: --set training.optimizer.lr=1e-4", EXIT_USAGE)
+    try:
+        node = _parse(value)
+    except ValueError as error:
+        raise UserError(f"the value of '{key}' {error}", "--set", code=EXIT_USAGE) from error
+    for part in reversed(parts):
+        node = {part: node}
+    return ".".join(parts), node
 
 
 def load(name: str | Path = "reg2rg", changes: Mapping[str, Any] | None = None, sets: Iterable[str] = ()) -> Recipe:
@@ -309,41 +345,80 @@ def load(name: str | Path = "reg2rg", changes: Mapping[str, Any] | None = None, 
     Raises UserError that names every fault at once, unknown keys with their near matches.
     """
     path = locate(name)
-    data = _resolved(path)
-    data.setdefault("name", path.stem)
-    data = merge(merge(data, changes or {}), _nested(sets))
-    return check(data, path)
+    data = merge(_resolved(path), changes or {})
+    keys = []
+    for text in sets:
+        key, change = _assignment(text)
+        data = merge(data, change)
+        keys.append(key)
+    return check(data, path, keys)
 
 
-def check(data: Mapping[str, Any], where: object = "") -> Recipe:
-    """Validates plain data as a recipe."""
+def check(data: Mapping[str, Any], where: object = "", sets: Iterable[str] = ()) -> Recipe:
+    """Validates plain data as a recipe; `sets` are the keys that came from `--set`, so that a fault names it."""
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        faults = [_fault(e) for e in error.errors()]
-        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise UserError(f"the recipe has {count}: " + "; ".join(faults), where) from error
+        faults = [(_key(e), _fault(e)) for e in error.errors()]
+        from_sets = [any(_related(key, own) for own in sets) for key, _ in faults]
+        usage = all(from_sets)
+        told = [text + ("" if usage or not own else " (from --set)") for (_, text), own in zip(faults, from_sets, strict=True)]
+        count = "one fault" if len(told) == 1 else f"{len(told)} faults"
+        what = "; ".join(told) if usage else f"the recipe has {count}: " + "; ".join(told)
+        raise UserError(what, "--set" if usage else where, code=EXIT_USAGE if usage else EXIT_FAILED) from error
+
+
+def _related(key: str, other: str) -> bool:
+    """Whether one dotted key is the other or lies in it."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
+
+
+def _place(error: Any) -> list[str]:
+    # pydantic puts the validator's own name ("function-before") into the place; users see keys only
+    return [str(p) for p in error["loc"] if "function-" not in str(p)]
+
+
+def _key(error: Any) -> str:
+    return ".".join(_place(error))
 
 
 def _fault(error: Any) -> str:
-    # pydantic puts the validator's own name ("function-before") into the place; users see keys only
-    place = [str(p) for p in error["loc"] if "function-" not in str(p)]
-    key = ".".join(place)
+    place, key = _place(error), _key(error)
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _keys(place[:-1]), n=2, cutoff=0.5)
+        near = near or [full for full in _leaves(Recipe) if full.rpartition(".")[2] == place[-1]][:2]
         hint = " (did you mean " + " or ".join(f"'{n}'" for n in near) + "?)" if near else ""
         return f"unknown key '{key}'{hint}"
-    return f"'{key}' is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    if error["type"] == "missing":
+        return f"'{key}' is missing"
+    if error["type"] in ("model_type", "dict_type"):
+        return f"'{key}' is {reprlib.repr(error['input'])}: it should be a mapping of keys to values"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"'{key}' is {reprlib.repr(error['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    options = [annotation, *getattr(annotation, "__args__", ())]
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key of a recipe, dotted."""
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        yield from _leaves(section, f"{prefix}{name}.") if section else [prefix + name]
 
 
 def _keys(place: list[str]) -> list[str]:
-    model: Any = Recipe
+    """The keys of the section at `place`; none where that isn't a section."""
+    model: type[BaseModel] | None = Recipe
     for part in place:
-        if part.isdigit():
-            continue
-        annotation = model.model_fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+        field = model.model_fields.get(part) if model else None
+        model = _section(field.annotation) if field else None
+    return list(model.model_fields) if model else []
+
+
+# The keys whose value is a plugin: a bare name is short for one without options.
+COMPONENTS: tuple[str, ...] = tuple(
+    name for name, field in Recipe.model_fields.items() if issubclass(_section(field.annotation) or BaseModel, Component)
+)
