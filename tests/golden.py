@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 
@@ -99,3 +100,13 @@ def _inside(where: dict[str, Any], index: np.ndarray) -> np.ndarray:
 def cases(shared: Path, family: str) -> list[Path]:
     """The folders of one family."""
     return sorted(p.parent for p in (shared / "golden" / family).glob("*/case.json"))
+
+
+def shared_golden(family: str) -> list[Any]:
+    """The folders of one family for parametrization; one skipped entry where the shared material is absent."""
+    from conftest import shared_folder
+
+    folder = shared_folder()
+    if folder is None:
+        return [pytest.param(Path(family), marks=pytest.mark.skip(reason="the shared material is absent"))]
+    return cases(folder, family)

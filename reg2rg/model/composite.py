@@ -1,0 +1,123 @@
+"""The whole model: visual tokens take their places in the prompt's embeddings, a decoder reads and writes (Eqs. 1, 8, 9).
+
+In: `Batch`. Out: the language-modelling loss of each study, or input embeddings for generation.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import plugins
+from ..recipe import Decoder, Recipe
+from .batch import Batch
+from .prompt import IGNORE, PromptBuilder
+from .visual import VisualModel
+
+
+class Reg2RGModel(nn.Module):
+    """Visual model, decoder and prompt of one recipe. `decoder` and `tokenizer` are Hugging Face objects."""
+
+    def __init__(self, recipe: Recipe, decoder: Any, tokenizer: Any) -> None:
+        super().__init__()
+        self.recipe, self.tokenizer = recipe, tokenizer
+        self.decoder = decoder
+        self.visual = VisualModel(recipe, decoder.get_input_embeddings().weight.shape[1])
+        self.prompts = PromptBuilder(recipe, tokenizer, self.visual.image_tokens, self.visual.region_tokens)
+        base = decoder.get_base_model() if hasattr(decoder, "get_base_model") else decoder
+        self._keeps_logits = "logits_to_keep" in inspect.signature(base.forward).parameters
+
+    def table(self, batch: Batch) -> Tensor:
+        """Each study's visual rows (B, rows, width), as `model.prompt` lays them out; slots that a study lacks are zero."""
+        encode = (lambda x: x) if batch.encoded else self.visual.encode
+        tags = torch.cat([self.visual.image_tags, self.visual.region_tags]).expand(len(batch.ids), -1, -1)
+        rows = [tags]
+        if batch.images is not None:
+            rows.append(self.visual.image(encode(batch.images)))
+        count, width = self.visual.region_tokens, tags.shape[-1]
+        if count and len(batch.slot):
+            textures = None if batch.textures is None else encode(batch.textures)
+            tokens = self.visual.regions(textures, batch.masks)
+            if self.recipe.prompt.index_embedding:
+                tokens = tokens + self._index_embeddings(batch.slot)[:, None]
+            slots = torch.zeros(
+                len(batch.ids), int(batch.slot.max()) + 1, count, width, dtype=tokens.dtype, device=tokens.device
+            )
+            rows.append(slots.index_put((batch.study, batch.slot), tokens).flatten(1, 2))
+        return torch.cat([r.to(tags.dtype) for r in rows], dim=1)
+
+    def _index_embeddings(self, slot: Tensor) -> Tensor:
+        ids = torch.tensor([self.prompts.index_id(int(i)) for i in range(int(slot.max()) + 1)], device=slot.device)
+        return self.decoder.get_input_embeddings()(ids)[slot]
+
+    def embed(self, batch: Batch) -> Tensor:
+        """The decoder's input (B, T, width): words from its own table, ids from V on from the study's visual rows."""
+        return assemble(batch.ids, self.decoder.get_input_embeddings(), self.table(batch), self.prompts.vocabulary)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Eq. 9: weighted negative log-likelihood of each study's target (B,) and the sum of its weights (B,)."""
+        embeds = self.embed(batch)
+        first = int(batch.lengths.min())
+        keep = {"logits_to_keep": embeds.shape[1] - first + 1} if self._keeps_logits else {}
+        logits = self.decoder(inputs_embeds=embeds, attention_mask=batch.attention, use_cache=False, **keep).logits
+        return nll(logits, batch.labels[:, -logits.shape[1] :], batch.weights[:, -logits.shape[1] :])
+
+
+def nll(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ w·nll and Σ w of each row for logits (B, T, V) that predict the next of labels (B, T); rows without labels give 0."""
+    target = labels[:, 1:]
+    weight = torch.where(target != IGNORE, weights[:, 1:], 0.0)
+    losses = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), target.flatten(), ignore_index=IGNORE, reduction="none")
+    return (losses.view_as(weight) * weight).sum(1), weight.sum(1)
+
+
+def assemble(ids: Tensor, words: nn.Module, table: Tensor, vocabulary: int) -> Tensor:
+    """Ids (B, T) → embeddings (B, T, width) by one gather from the word table and one from `table` (B, rows, width)."""
+    visual = ids >= vocabulary
+    out = words(ids.clamp(max=vocabulary - 1))
+    study, place = visual.nonzero(as_tuple=True)
+    rows = table[study, ids[study, place] - vocabulary]
+    return out.index_put((study, place), rows.to(out.dtype))
+
+
+def build_decoder(spec: Decoder, corpus: Sequence[str] = ()) -> tuple[Any, Any, str | None]:
+    """The decoder plugin's model and tokenizer, and the name of its base weights where they come from elsewhere."""
+    plugin = plugins.resolve("decoder", spec.name, spec.options, dtype=spec.dtype)
+    with_corpus = "corpus" in inspect.signature(plugin.build).parameters
+    model, tokenizer = plugin.build(corpus) if with_corpus else plugin.build()
+    return model, tokenizer, getattr(plugin, "base", None)
+
+
+def prepare_decoder(model: Any, spec: Decoder, training: bool) -> Any:
+    """Adapters, dtype and gradient checkpointing as the recipe says."""
+    model = model.to(getattr(torch, spec.dtype))
+    if training and spec.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if spec.lora is None:
+        return model
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    lora = spec.lora
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias="none",
+        target_modules=lora.target_modules,
+        task_type=TaskType.CAUSAL_LM,
+    )
+    return get_peft_model(model, config)
+
+
+def build_model(recipe: Recipe, corpus: Sequence[str] = (), seed: int = 0) -> tuple[Reg2RGModel, str | None]:
+    """A fresh model of a recipe, its new weights drawn from `seed`; and the name of its base weights, if any."""
+    decoder, tokenizer, base = build_decoder(recipe.decoder, corpus)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Reg2RGModel(recipe, prepare_decoder(decoder, recipe.decoder, training=True), tokenizer)
+    return model, base
