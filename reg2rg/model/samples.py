@@ -1,0 +1,106 @@
+"""Studies → `Sample`s: which regions enter, in which order, with which target; views or, for a frozen encoder, its features.
+
+Training takes the regions that have a reference sentence; generation takes those that the recipe's `report` says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..anatomy import REGIONS
+from ..contracts import Prompt, Study, StudyViews
+from ..data.dataset import ViewSource
+from ..progress import Progress, silent
+from .alignment import finding_weights, make_target, slot_order
+from .batch import Sample
+from .composite import Reg2RGModel
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Features:
+    """The frozen volume encoder's features of N studies: `image` (N, T, f) or None, `textures` (N, 10, T, f); float16."""
+
+    image: Tensor | None
+    textures: Tensor | None
+
+
+@torch.no_grad()
+def encode_features(model: Reg2RGModel, source: ViewSource, chunk: int = 16, progress: Progress = silent) -> Features:
+    """Runs the frozen encoder once over all views of `source`."""
+    model.visual.volume_encoder.eval()
+    device = next(model.visual.volume_encoder.parameters()).device
+    total, out = len(source.ids), Features(None, None)
+    for start in range(0, total, chunk):
+        views = [source[i] for i in range(start, min(start + chunk, total))]
+        _encode_chunk(model, views, start, total, out, device)
+        progress("Features", min(start + chunk, total), total)
+    return out
+
+
+def _encode_chunk(
+    model: Reg2RGModel, views: list[StudyViews], start: int, total: int, out: Features, device: torch.device
+) -> None:
+    images = [v.image[None] for v in views if v.image is not None]
+    textures = [v.textures for v in views if len(v.textures)]
+    if not images and not textures:
+        return
+    coded = model.visual.encode(torch.cat([*images, *textures]).float().to(device)).half().cpu()
+    if images:
+        if out.image is None:
+            out.image = torch.zeros(total, *coded.shape[1:], dtype=torch.float16)
+        out.image[start : start + len(views)] = coded[: len(images)]
+    if textures:
+        if out.textures is None:
+            out.textures = torch.zeros(total, len(REGIONS), *coded.shape[1:], dtype=torch.float16)
+        rows = [(start + i, REGIONS.index(r)) for i, v in enumerate(views) for r in v.regions]
+        study, place = torch.tensor(rows).T
+        out.textures[study, place] = coded[len(images) :]
+
+
+class Samples:
+    """Samples by position, for training or generation. `features` stand in for the views of a frozen encoder."""
+
+    def __init__(
+        self, model: Reg2RGModel, studies: Sequence[Study], source: ViewSource, features: Features | None = None
+    ) -> None:
+        self.model, self.recipe, self.studies = model, model.recipe, studies
+        self.source, self.features = source, features
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+    def training(self, index: int, *key: object) -> Sample:
+        """One training sample, its regions shuffled by `key` where the recipe says so (Eq. 8)."""
+        study, views = self.studies[index], self.source[index]
+        regions = slot_order(
+            [r for r in views.regions if r in study.region_reports], self.recipe.alignment.shuffle, *key, study.id
+        )
+        weights = finding_weights(regions, study.labels, self.recipe.training.finding_weight)
+        prompt = self.model.prompts.build(regions, make_target(regions, study.region_reports, self.recipe), weights)
+        return self._sample(index, views, prompt)
+
+    def asking(self, index: int, shuffle: bool, seed: int) -> Sample:
+        """A sample without target, for generation: regions in fixed order or shuffled by `seed`."""
+        study, views = self.studies[index], self.source[index]
+        reported = self.recipe.report == "reported" and study.region_reports
+        regions = [r for r in views.regions if not reported or r in study.region_reports]
+        return self._sample(index, views, self.model.prompts.build(slot_order(regions, shuffle, seed, study.id)))
+
+    def _sample(self, index: int, views: StudyViews, prompt: Prompt) -> Sample:
+        order = [views.regions.index(r) for r in prompt.regions]
+        masks = views.masks[order] if len(views.masks) else None
+        if self.features is None:
+            return Sample(prompt, views.image, views.textures[order] if len(views.textures) else None, masks)
+        image, textures = self.features.image, self.features.textures
+        places = [REGIONS.index(r) for r in prompt.regions]
+        return Sample(
+            prompt,
+            None if image is None else image[index],
+            None if textures is None else textures[index, places],
+            masks,
+            encoded=True,
+        )
