@@ -1,0 +1,1 @@
+"""Generation: `grammar` (prefixes held to the known names), `decoding` (samples → grounded reports), `writing` (files)."""
