@@ -1,0 +1,83 @@
+"""The one shape in which every reader hands over: stored voxels, their rescale, and where they lie in the world.
+
+`finish` turns that into a `Volume`: geometry checked, HU made, HU checked, turned to RAS+. In: `Image`. Out: `Volume`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..contracts import Volume
+from ..errors import UserError
+from . import hounsfield, orientation
+
+# Fewer slices than this are pictures, not a volume; less room than this shows no region of a chest.
+LEAST_SLICES, LEAST_SLICES_CHEST, LEAST_EXTENT_MM = 4, 8, 30.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """What a file holds: `array` (i, j, k) as stored, `affine` voxel → RAS mm, HU = `slope`·stored + `intercept`.
+
+    `trusted`: the file itself says that this is a CT in HU (DICOM, Modality CT, with rescale), so that a crop without air
+    is believed. `notes`: what the reader put right, in sentences; `kind`: the format's name; `stored`: its data type.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    slope: float = 1.0
+    intercept: float = 0.0
+    trusted: bool = False
+    notes: tuple[str, ...] = ()
+    kind: str = ""
+    stored: str = ""
+
+    @property
+    def codes(self) -> str:
+        """The direction in which each stored index grows, e.g. "LPS"."""
+        return orientation.codes(self.affine)
+
+
+def squeeze(array: np.ndarray) -> np.ndarray:
+    """Drops trailing axes of length 1; raises UserError where what is left isn't 3-D with more than one slice."""
+    if array.dtype.fields is not None or array.dtype.kind not in "iufb":
+        raise UserError("it holds colours or complex numbers, not one grey value a voxel", fix="Give a grey CT volume.")
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    size = "×".join(map(str, array.shape))
+    if array.ndim > 3:
+        raise UserError(
+            f"it is {array.ndim}-D ({size}): several volumes in one file", fix="Save the one volume you mean alone."
+        )
+    if array.ndim < 3 or min(array.shape) < 2:
+        raise UserError(f"it is a single slice ({size}), not a volume", fix="Give the whole scan.")
+    return array
+
+
+def finish(image: Image, source: str, *, whole: bool = True) -> Volume:
+    """An `Image` as a `Volume` in RAS+.
+
+    `whole=False` lets small pieces through (to describe them); a study needs at least 8 slices and 30 mm each way.
+    Raises UserError where the geometry or the values can't be a CT's.
+    """
+    array = squeeze(image.array)
+    orientation.check_affine(image.affine)
+    _check_size(array.shape, image.affine, whole)
+    hu, notes = hounsfield.to_hu(array, image.slope, image.intercept)
+    notes += hounsfield.check_hu(hu, image.trusted)
+    hu, clamped = hounsfield.clamp_padding(hu)
+    codes = image.codes
+    turned = [f"stored as {codes}, turned to RAS"] if codes != "RAS" else []
+    hu, affine = orientation.to_ras(hu, image.affine)
+    return Volume(hu, affine, source, tuple([*image.notes, *notes, *clamped, *turned]))
+
+
+def _check_size(shape: tuple[int, ...], affine: np.ndarray, whole: bool) -> None:
+    extent = np.linalg.norm(affine[:3, :3], axis=0) * np.asarray(shape)
+    room = "×".join(f"{e:.0f}" for e in extent)
+    if min(shape) < (LEAST_SLICES_CHEST if whole else LEAST_SLICES):
+        raise UserError(f"it has only {min(shape)} slices ({room} mm): not a volume", fix="Give the whole scan.")
+    if whole and extent.min() < LEAST_EXTENT_MM:
+        raise UserError(f"it measures only {room} mm: not a volume of a chest", fix="Give the whole scan.")

@@ -1,0 +1,167 @@
+"""A path → `Volume`, whatever lies there: the format is told by the content, not by the name.
+
+In: a NIfTI, NRRD or MetaImage file, a DICOM file or folder, or a zip of those. Out: int16 HU in RAS+, or a `UserError` that
+says what is wrong, where, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..contracts import Volume
+from ..errors import UserError
+from . import archive, dicom, itk, nifti, scans, series
+from .bytes import GZIP, head, plain_head
+from .image import LEAST_SLICES_CHEST, Image, finish
+
+_FORMATS = "Known are NIfTI, NRRD, MHA/MHD, DICOM (file, folder) and zip files of those."
+_ZIP = b"PK\x03\x04"
+
+
+def read_volume(path: Path, *, whole: bool = True) -> Volume:
+    """The CT at `path` as a `Volume`; `whole=False` lets pieces through that are too small to be a chest."""
+    path = Path(path)
+    with _placed(path):
+        image, source = _image(path)
+        return finish(image, source, whole=whole)
+
+
+def read_image(path: Path) -> Image:
+    """The CT at `path` as stored: before its values are turned to HU and its axes to RAS+."""
+    path = Path(path)
+    with _placed(path):
+        return _image(path)[0]
+
+
+def read_scan(scan: scans.Scan, *, whole: bool = True) -> Volume:
+    """A scan found by `find_scans` as a `Volume`; its errors name no path where it is DICOM."""
+    if scan.kind == "dicom":
+        slices = [s for m in scan.members if (s := scans.member_slice(scan.files[0], m))]
+        return finish(_stack(slices or scans.slices_of(scan.files)), scan.label, whole=whole)
+    if scan.members:
+        with tempfile.TemporaryDirectory(prefix="reg2rg-") as folder:
+            return finish(_file(archive.extract(scan.files[0], scan.members[0], Path(folder))), scan.label, whole=whole)
+    return read_volume(scan.files[0], whole=whole)
+
+
+@contextlib.contextmanager
+def _placed(path: Path) -> Iterator[None]:
+    """Adds the path to errors that don't name one yet."""
+    try:
+        yield
+    except UserError as error:
+        if error.where:
+            raise
+        raise UserError(error.what, path, error.fix, error.code) from error
+
+
+def _image(path: Path) -> tuple[Image, str]:
+    if not path.exists():
+        raise UserError("no such file or folder", fix="Check the path.")
+    if path.is_dir():
+        return _folder(path)
+    start = head(path)
+    if start.startswith(_ZIP):
+        return _zip(path)
+    return _file(path), path.name
+
+
+def _file(path: Path) -> Image:
+    """One image file, by its content."""
+    start = head(path)
+    if not start:
+        raise UserError("the file is empty (0 bytes)", fix="Copy or download it again.")
+    plain = plain_head(path) if start.startswith(GZIP) else start
+    if nifti.is_nifti(plain):
+        return nifti.read(path)
+    if itk.is_nrrd(start) or itk.is_meta(start):
+        return itk.read(path)
+    if dicom.is_dicom(start) and (found := scans.slices_of([path])):
+        return _stack(found)
+    raise UserError(_what_else(path, start, plain), fix=_FORMATS)
+
+
+def _what_else(path: Path, start: bytes, plain: bytes) -> str:
+    """Why a file is no image, as far as its first bytes tell."""
+    if start.startswith(GZIP) and not plain:
+        return "its gzip data is damaged or cut short at the very beginning"
+    text = plain.lstrip()[:64].lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
+        return "it isn't an image: it looks like a web page (a download that failed?)"
+    if text.startswith((b"{", b"[")) or (plain and all(32 <= b < 127 or b in b"\t\r\n" for b in plain[:256])):
+        return "it isn't an image: it is a text file"
+    if path.name.lower().endswith((".mgz", ".mgh")):
+        return "FreeSurfer's MGH format isn't read"
+    if path.suffix.lower() in scans.DICOM_ENDINGS:
+        return "it isn't a DICOM file, in spite of its name (or its beginning is lost)"
+    return "it isn't an image of a known format, or its beginning is damaged"
+
+
+def _stack(slices: list[dicom.Slice]) -> Image:
+    if not slices:
+        raise UserError("it isn't a DICOM file, in spite of its name (or its beginning is lost)", fix=_FORMATS)
+    return series.read(slices)
+
+
+def _folder(path: Path) -> tuple[Image, str]:
+    """The one CT series of a folder, or its one image file."""
+    groups: dict[str, list[dicom.Slice]] = {}
+    images = []
+    for file in scans.walk(path):
+        if scans.is_image_name(file.name):
+            images.append(file)
+        elif found := scans.slices_of([file]):
+            groups.setdefault(scans.series_key(found[0], str(file.parent)), []).append(found[0])
+    if groups:
+        return _chosen(list(groups.values()))
+    if len(images) == 1:
+        return _file(images[0]), images[0].name
+    if images:
+        raise UserError(f"the folder holds {len(images)} image files", fix=f"Name one of them, e.g. {images[0].name}.")
+    raise UserError("the folder holds no scan", fix=_FORMATS)
+
+
+def _zip(path: Path) -> tuple[Image, str]:
+    names = archive.members(path)
+    images = [n for n in names if scans.is_image_name(n)]
+    groups: dict[str, list[dicom.Slice]] = {}
+    for name in names:
+        if name not in images and (found := scans.member_slice(path, name)):
+            groups.setdefault(scans.series_key(found, name.rpartition("/")[0]), []).append(found)
+    if groups:
+        return _chosen(list(groups.values()))
+    if len(images) == 1:
+        with tempfile.TemporaryDirectory(prefix="reg2rg-") as folder:
+            return _file(archive.extract(path, images[0], Path(folder))), path.name
+    if images:
+        raise UserError(f"the zip file holds {len(images)} image files", fix="Unpack it and name one of them.")
+    raise UserError("the zip file holds no scan", fix=_FORMATS)
+
+
+def _chosen(groups: list[list[dicom.Slice]]) -> tuple[Image, str]:
+    """The one series that can be a CT volume; raises UserError listing the series where there isn't exactly one."""
+    groups.sort(key=lambda g: (-len(g), g[0].label))
+    able = groups
+    if len(groups) > 1:
+        able = [g for g in groups if sum(s.modality == "CT" and s.pixels and not s.localizer for s in g) >= LEAST_SLICES_CHEST]
+    if len(able) != 1:
+        listed = "; ".join(_described(g) for g in groups[:6]) + ("; …" if len(groups) > 6 else "")
+        raise UserError(
+            f"it holds {len(groups)} series, of which {len(able)} can be a CT volume: {listed}",
+            fix="Give a folder with the one series that you mean.",
+        )
+    image = series.read(able[0])
+    if others := len(groups) - 1:
+        said = f"{others} other series beside it {'was' if others == 1 else 'were'} left out"
+        image = dataclasses.replace(image, notes=(*image.notes, said))
+    return image, f"a DICOM series of {len(able[0])} files"
+
+
+def _described(group: list[dicom.Slice]) -> str:
+    first = min(group, key=lambda s: s.label)
+    said = f"{len(group)} {first.modality or 'unknown'} file{'s' * (len(group) > 1)} of {first.matrix[0]}×{first.matrix[1]}"
+    return said if first.label.startswith(dicom.UNNAMED) else f"{said} from {first.label} on"
