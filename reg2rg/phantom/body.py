@@ -252,9 +252,10 @@ class Body:
         kz, blood = self.person.scale[2], self.person.blood
         inside = np.maximum(np.maximum(self.middle, self.cavity), np.maximum(self.floor + 2, w - 116 * kz))
         share = c.soft(np.maximum(inside, -self.depth))
+        # Voxels that hold some bone stay out, else their rim would look like calcium.
+        share *= c.hu[box] < 130
         c.paint(Patch(box, np.minimum(share, 1 - self.lung[box])), FAT)
-        free = np.where(c.bits[box] & np.uint16(BIT["bone"]), np.float32(0), share)
-        c.mark(Patch(box, free), add=BIT["mediastinum"], remove=BIT["lung"])
+        c.mark(Patch(box, share), add=BIT["mediastinum"], remove=BIT["lung"])
         for patch in c.tube(self.path(AORTA), (15, 15, 14, 13, 12.5, 12, 11.5, 11.5, 11, 10)):
             c.paint(patch, blood)
             self._belongs(patch)

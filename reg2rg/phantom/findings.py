@@ -82,13 +82,13 @@ def _in_lobe(body: Body, patch: Patch, x: float, z: float) -> Patch:
 def _atelectasis(body: Body, finding: Finding) -> None:
     for x, y, z, radius in finding.spots:
         turn = turned(body.rng, 0.35)
-        patch = body.canvas.ellipsoid((x, y, z), (radius, 0.8 * radius, 6.5), turn)
+        patch = body.canvas.ellipsoid((x, y, z), (radius, 0.8 * radius, 8.5), turn)
         body.canvas.paint(body.clip(patch, body.lung), 40.0)
 
 
 def _nodule(body: Body, finding: Finding) -> None:
     for x, y, z, radius in finding.spots:
-        body.canvas.paint(body.clip(body.canvas.ellipsoid((x, y, z), (radius,) * 3), body.lung), 80.0)
+        body.canvas.paint(body.clip(body.canvas.ellipsoid((x, y, z), (radius,) * 3), body.lung), 450.0)
 
 
 def _opacity(body: Body, finding: Finding) -> None:
@@ -109,7 +109,7 @@ def _fibrosis(body: Body, finding: Finding) -> None:
         side = np.sign(x)
         stop = (x + side * body.rng.uniform(10, 22), y + body.rng.uniform(-30, 30), z + body.rng.uniform(14, 34))
         start = (x - side * 14, y + body.rng.uniform(-14, 14), z - 12)
-        body.canvas.paint(body.clip(body.canvas.capsule(start, stop, radius), body.lung), 10.0)
+        body.canvas.paint(body.clip(body.canvas.capsule(start, stop, radius), body.lung), 180.0)
 
 
 def _effusion(body: Body, finding: Finding) -> None:
@@ -132,7 +132,7 @@ def _mosaic(body: Body, finding: Finding) -> None:
     k = np.float32(np.pi / finding.size)
     a, b, d = body.rng.uniform(0, 6.28, 3)
     wave = np.sin(u * k + np.float32(a)) * np.sin(v * k + np.float32(b)) * np.sin(w * k + np.float32(d))
-    c.hu[box] += np.clip(wave * 8, -1, 1) * np.float32(150) * body.lung[box]
+    c.hu[box] += np.clip(wave * 8, -1, 1) * np.float32(170) * body.lung[box]
 
 
 def _septa(body: Body, finding: Finding) -> None:

@@ -263,11 +263,11 @@ class _Lobar:
 
 _LOBAR: dict[str, _Lobar] = {
     "Emphysema": _Lobar(_UPPER, (2, 2), (5, 7), (20, 27), 30),
-    "Atelectasis": _Lobar(_LOWER, (1, 2), (1, 2), (32, 40), 14),
-    "Lung nodule": _Lobar(tuple(LOBES), (1, 3), (1, 2), (11, 14), 12),
+    "Atelectasis": _Lobar(_LOWER, (1, 2), (2, 2), (36, 44), 14),
+    "Lung nodule": _Lobar(tuple(LOBES), (2, 3), (2, 2), (12, 15), 18),
     "Lung opacity": _Lobar(tuple(LOBES), (2, 3), (1, 2), (24, 34), 16),
-    "Pulmonary fibrotic sequela": _Lobar(_UPPER, (1, 2), (2, 3), (6, 7), 18),
-    "Consolidation": _Lobar(tuple(LOBES), (1, 2), (1, 1), (32, 42), 12),
+    "Pulmonary fibrotic sequela": _Lobar(_UPPER, (1, 2), (4, 4), (6, 7.5), 16),
+    "Consolidation": _Lobar(tuple(LOBES)[1:], (1, 2), (1, 1), (32, 42), 12),
     "Bronchiectasis": _Lobar(_LOWER, (1, 2), (4, 5), (9, 11), 0),
 }
 _STATIONS: dict[str, Point] = {
@@ -310,8 +310,8 @@ def _place(rng: np.random.Generator, name: str, person: Person, profile: Profile
         size = 2 * spots[0][3]
     elif name in ("Arterial wall calcification", "Coronary artery wall calcification"):
         # Places along a vessel as fractions; the body's course of the vessel turns them into points.
-        spots = tuple((round(float(f), 3), round(float(rng.uniform(0, 6.28)), 3), 0.0, round(float(rng.uniform(5.5, 7)), 2))
-                      for f in np.linspace(0.08, 0.92, int(rng.integers(5, 8))) + rng.uniform(-0.05, 0.05))  # fmt: skip
+        spots = tuple((round(float(f), 3), round(float(rng.uniform(0, 6.28)), 3), 0.0, round(float(rng.uniform(6.5, 8)), 2))
+                      for f in np.linspace(0.08, 0.92, int(rng.integers(6, 9))) + rng.uniform(-0.05, 0.05))  # fmt: skip
         size = 2 * max(s[3] for s in spots)
     else:
         side, low, high = _WHOLE[name]
