@@ -1,6 +1,6 @@
 """The phantom: a procedural chest CT whose truth is known. It is no patient and no substitute for real data.
 
-`plan` says what is there, `body` and `findings` draw it on the canvas of `solids`, `render` adds noise, `sentences` (words
+`plan` says what is there, `body` and `findings` draw it on the canvas of `solids`, `voxels` adds noise, `sentences` (words
 in `wording`) writes the reports, `dataset` puts it all on disk in the RadGenome-ChestCT layout.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .dataset import write_phantom
 from .plan import EVIDENCE, Finding, Person, Plan, plan_study
-from .render import Rendered, render
+from .voxels import Rendered, render
 from .sentences import regions_in_view, report, sentences
 
 __all__ = [

@@ -121,7 +121,7 @@ class Body:
         c.paint(Patch(everywhere, c.soft(skin)), FAT)
         self.muscle = c.soft(self._oval(everywhere, _MUSCLE))
         c.paint(Patch(everywhere, self.muscle), MUSCLE)
-        c.paint(c.ellipsoid((0, -165 - self.person.fat, 0), (190, 6, 900)), -300.0)
+        c.paint(c.ellipsoid((0, -114 * self.person.scale[1] - self.person.fat - 16, 0), (190, 9, 900)), -300.0)
 
     def _chest_fields(self) -> None:
         """Distances on the chest's box: `cavity` (mm, negative inside) and `floor` (mm, positive below the diaphragm)."""

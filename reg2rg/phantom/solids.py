@@ -31,12 +31,19 @@ class Patch:
 
 
 class Canvas:
-    """The voxels of one study while it is drawn. `spacing` in mm; the field of view's middle is the world's origin."""
+    """The voxels of one study, or of its slices `start` to `stop`, while they are drawn.
 
-    def __init__(self, shape: tuple[int, int, int], person: Person, field: Point = FIELD) -> None:
-        self.shape = shape
-        self.spacing = tuple(f / n for f, n in zip(field, shape, strict=True))
-        self.origin = tuple(-(n - 1) / 2 * s for n, s in zip(shape, self.spacing, strict=True))
+    `spacing` in mm; the field of view's middle is the world's origin.
+    """
+
+    def __init__(
+        self, grid: tuple[int, int, int], person: Person, field: Point = FIELD, start: int = 0, stop: int = -1
+    ) -> None:
+        stop = grid[2] if stop < 0 else stop
+        self.shape = shape = (grid[0], grid[1], stop - start)
+        self.spacing = tuple(f / n for f, n in zip(field, grid, strict=True))
+        corner = [-(n - 1) / 2 * s for n, s in zip(grid, self.spacing, strict=True)]
+        self.origin = (corner[0], corner[1], corner[2] + start * self.spacing[2])
         x, y, z = ((o + s * np.arange(n)).astype(np.float32) for o, s, n in zip(self.origin, self.spacing, shape, strict=True))
         self._cos, self._sin, self._shift = np.cos(person.roll), np.sin(person.roll), person.shift
         dx, dy = x[:, None, None] - np.float32(person.shift[0]), y[None, :, None] - np.float32(person.shift[1])
