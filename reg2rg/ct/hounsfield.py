@@ -17,6 +17,8 @@ AIR = -1024
 PADDING = -1500
 # What any CT with some air or lung and some bone or contrast shows; MR, 0–255 and 0–1 pictures and lost offsets don't.
 AIR_PERCENTILE, AIR_LIMIT, DENSE_LIMIT = 1.0, -700, 300
+# Voxels clipped at the top are metal; more of them than this share are a header that reads signed pixels as unsigned.
+BEYOND_SHARE = 0.01
 _SLAB = 1 << 22
 _SAMPLE = 1 << 18
 
@@ -106,16 +108,23 @@ def low_percentile(hu: np.ndarray) -> int:
     return int(np.partition(sample, rank)[rank])
 
 
-def check_hu(hu: np.ndarray, trusted: bool = False) -> list[str]:
+def check_hu(hu: np.ndarray, trusted: bool = False) -> None:
     """Raises UserError where the values can't be a CT's HU; `trusted` CTs need only have an image content."""
     low, high = int(hu.min()), int(hu.max())
     if low == high:
         raise UserError(f"every voxel is {low}: no image content", fix="Export the scan again.")
+    limit = np.iinfo(np.int16).max
+    if high == limit and np.count_nonzero(hu == limit) > hu.size * BEYOND_SHARE:
+        raise UserError(
+            f"many of its values lie beyond the range of HU ({limit} and above)",
+            fix="Check its signedness and rescale, or export it again.",
+        )
     if trusted:
-        return []
+        return
+    # the same as asking whether the first percentile lies at or below AIR_LIMIT, without sorting
+    if high > DENSE_LIMIT and np.count_nonzero(hu <= AIR_LIMIT) > hu.size * AIR_PERCENTILE / 100:
+        return
     air = low_percentile(hu)
-    if air <= AIR_LIMIT and high > DENSE_LIMIT:
-        return []
     raise UserError(
         f"its values ({low} to {high}, first percentile {air}) aren't Hounsfield units{_guess(low, high, air)}",
         fix="A chest CT has air near -1000 and bone above 300: give the original CT, in HU.",

@@ -66,11 +66,13 @@ def finish(image: Image, source: str, *, whole: bool = True) -> Volume:
     orientation.check_affine(image.affine)
     _check_size(array.shape, image.affine, whole)
     hu, notes = hounsfield.to_hu(array, image.slope, image.intercept)
-    notes += hounsfield.check_hu(hu, image.trusted)
+    hounsfield.check_hu(hu, image.trusted)
     hu, clamped = hounsfield.clamp_padding(hu)
     codes = image.codes
-    turned = [f"stored as {codes}, turned to RAS"] if codes != "RAS" else []
-    hu, affine = orientation.to_ras(hu, image.affine)
+    affine, turned = image.affine, []
+    if codes != "RAS":
+        hu, affine = orientation.to_ras(hu, affine)
+        turned = [f"stored as {codes}, turned to RAS"]
     return Volume(hu, affine, source, tuple([*image.notes, *notes, *clamped, *turned]))
 
 

@@ -43,7 +43,7 @@ def to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def check_affine(affine: np.ndarray) -> None:
-    """Raises UserError where the affine isn't finite, is sheared, or gives voxels that no CT has."""
+    """Raises UserError where the affine isn't finite, is sheared, turned past telling, or gives voxels that no CT has."""
     matrix = np.asarray(affine, dtype=np.float64)[:3, :3]
     if not np.isfinite(affine).all():
         raise UserError("its affine holds NaN or infinite numbers", fix="Write a valid affine into the header.")
@@ -58,4 +58,8 @@ def check_affine(affine: np.ndarray) -> None:
         raise UserError(
             f"its axes aren't at right angles (sheared by {angle:.1f}°, as by an uncorrected gantry tilt)",
             fix="Resample it to a straight grid first.",
+        )
+    if len(set(np.abs(cosines).argmax(axis=0))) < 3:
+        raise UserError(
+            "it is turned so far that its axes can't be told right, front and head", fix="Resample it to straight axes first."
         )
