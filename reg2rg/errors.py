@@ -24,7 +24,8 @@ class UserError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         what = " ".join(self.what.splitlines()).rstrip(". ")
-        return f"{place}{what}. {self.fix}".rstrip() if self.fix else f"{place}{what}."
+        end = "" if what.endswith(("?", "!")) else "."
+        return f"{place}{what}{end} {self.fix}".rstrip()
 
 
 class RefusedStudy(UserError):

@@ -18,7 +18,8 @@ Each hook gets a callable ``register(name, target, *, summary="", requires=())``
 - ``name`` is what users write on the command line and in recipes; ``package:name`` picks one where two packages
   offer the same name.
 - ``target`` is ``"module:Object"``, a string, so that listing plugins imports nothing heavy. The object is imported and
-  called with the options of the recipe when it is used; its typed signature is what options are checked against.
+  called with the options of the recipe when it is used; its typed signature is what options are checked against
+  (``*args`` and ``**kwargs`` take none).
 - ``requires`` names modules that must be importable (``("totalsegmentator",)``); what is missing is said in one sentence.
 
 Hooks only collect: order doesn't matter, and none replaces another. What each kind must offer is in the docstring of its
@@ -53,9 +54,9 @@ def register_segmenters(register: Register) -> None:
 
 @hookspec
 def register_volume_encoders(register: Register) -> None:
-    """Volume encoders f_V (Eqs. 3, 7): ``nn.Module``, (B, C, H, W, D) in [-1, 1] → (B, N, width), attribute ``width``.
+    """Volume encoders f_V (Eqs. 3, 7): ``nn.Module``, (B, 1, H, W, D) in [-1, 1] → (B, N, width), attribute ``width``.
 
-    One grey channel (C = 1) comes in; a module with an attribute ``channels`` gets it repeated that many times.
+    One grey channel comes in; an encoder whose weights want more repeats it itself (``x.expand(-1, 3, -1, -1, -1)``).
     Where the constructor has a parameter ``size``, the recipe's view size (H, W, D) is passed to it.
     """
 
@@ -80,6 +81,7 @@ def register_geometry_encoders(register: Register) -> None:
 def register_decoders(register: Register) -> None:
     """Decoders: ``build() -> (PreTrainedModel, PreTrainedTokenizerBase)``, a causal language model and its tokenizer.
 
+    The tokenizer is a fast one with an end token. A constructor's parameter ``dtype`` is filled with the recipe's.
     A ``build`` with a parameter ``corpus`` gets the training texts, for decoders that train their own tokenizer.
     An attribute ``base`` (a hub name or a folder), where it is set, says that the weights come from there and are named,
     not copied, by a run folder.

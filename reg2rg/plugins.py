@@ -243,16 +243,15 @@ def resolve(kind: str, name: str, options: Mapping[str, Any] | None = None, **fi
     `filled` holds values that the toolkit knows (a view size, an encoder's width); each is passed only where the
     signature has such a parameter and `options` doesn't set it. All faulty options are named at once.
     """
-    factory = target_of(kind, name)
+    factory, offer = target_of(kind, name), registry().find(kind, name)
     given, faults = arguments(factory, options or {}, filled)
     if faults:
-        raise UserError(f"{kind} '{name}': " + "; ".join(faults), fix=f"See: reg2rg plugins show {name}")
+        raise UserError(f"{offer}: " + "; ".join(faults), fix=f"See: reg2rg plugins show {offer.name}")
     try:
         return factory(**given)
     except UserError:
         raise
     except Exception as error:
-        offer = registry().find(kind, name)
         raise UserError(f"{offer} could not be built ({_reason(error)})", fix="REG2RG_DEBUG=1 shows where.") from error
 
 

@@ -339,6 +339,14 @@ def _assignment(text: str) -> tuple[str, dict[str, Any]]:
     return ".".join(parts), node
 
 
+def assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """`a.b=1` texts as nested data, later ones over earlier ones; values are read as YAML."""
+    out: dict[str, Any] = {}
+    for text in texts:
+        out = merge(out, _assignment(text)[1])
+    return out
+
+
 def load(name: str | Path = "reg2rg", changes: Mapping[str, Any] | None = None, sets: Iterable[str] = ()) -> Recipe:
     """The recipe called `name` (shipped name, file, or run folder) with `changes` and `KEY=VALUE` settings over it.
 

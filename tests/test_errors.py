@@ -23,6 +23,7 @@ def test_exit_codes_are_those_of_the_interface() -> None:
         (UserError("there is no such file", "a.nii.gz"), "a.nii.gz: there is no such file."),
         (UserError("it is cut", "a.gz", "Copy it again."), "a.gz: it is cut. Copy it again."),
         (UserError("it is\ncut"), "it is cut."),
+        (UserError("did you mean that?", fix="Try it."), "did you mean that? Try it."),
     ],
 )
 def test_it_reads_as_one_sentence(error: UserError, sentence: str) -> None:
