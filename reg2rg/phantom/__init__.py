@@ -7,9 +7,10 @@ in `wording`) writes the reports, `dataset` puts it all on disk in the RadGenome
 from __future__ import annotations
 
 from .dataset import write_phantom
-from .plan import EVIDENCE, Finding, Person, Plan, plan_study
-from .voxels import Rendered, render
+from .look import EVIDENCE
+from .plan import Finding, Person, Plan, plan_study
 from .sentences import regions_in_view, report, sentences
+from .voxels import Rendered, render
 
 __all__ = [
     "EVIDENCE", "Finding", "Person", "Plan", "Rendered", "plan_study", "regions_in_view", "render", "report", "sentences",

@@ -28,10 +28,11 @@ from .. import __version__
 from ..anatomy import FINDINGS, REGIONS
 from ..errors import UserError, suggest
 from ..progress import Progress, silent
-from .plan import PROFILES, Plan, Profile, plan_study
-from .voxels import Rendered, render
+from .look import PROFILES, Profile
+from .plan import Plan, plan_study
 from .sentences import regions_in_view, report, sentences
 from .solids import GRIDS
+from .voxels import Rendered, render
 
 ABOUT = "procedural phantom, not a patient"
 STAGE = "Drawing phantoms"

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..anatomy import REGIONS
-from .plan import Person, Point
+from .look import Point
+from .plan import Person
 
 BIT: dict[str, int] = {region: 1 << i for i, region in enumerate(REGIONS)}
 Box = tuple[slice, slice, slice]
@@ -20,6 +21,7 @@ Box = tuple[slice, slice, slice]
 # Grids by name: voxels and the field of view in mm, which all share.
 GRIDS: dict[str, tuple[int, int, int]] = {"small": (96, 96, 48), "medium": (192, 192, 96), "full": (512, 512, 300)}
 FIELD: Point = (432.0, 432.0, 384.0)
+_STRAIGHT = np.eye(3)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,23 +105,27 @@ class Canvas:
             view = self.bits[patch.box]
             view[inside] = (view[inside] & np.uint16(0xFFFF ^ remove)) | np.uint16(add)
 
-    def ellipsoid(self, centre: Point, radii: Point, turn: np.ndarray | None = None) -> Patch:
-        """An ellipsoid; `turn` (3, 3) has its axes as rows."""
-        reach = radii if turn is None else tuple(float(np.sqrt(((turn[:, i] * radii) ** 2).sum())) for i in range(3))
+    def ellipsoid(self, centre: Point, radii: Point, turn: np.ndarray | None = None, stretch: Point = (1, 1, 1)) -> Patch:
+        """An ellipsoid; `turn` (3, 3) has its axes as rows; `stretch` then scales it along the body's own axes."""
+        turn = _STRAIGHT if turn is None else turn
+        reach = [float(np.sqrt(((turn[:, i] * radii) ** 2).sum())) * stretch[i] for i in range(3)]
         box = self.box([c - r for c, r in zip(centre, reach, strict=True)], [c + r for c, r in zip(centre, reach, strict=True)])
-        return Patch(box, self.soft(self.ellipsoid_distance(box, centre, radii, turn)))
+        return Patch(box, self.soft(self.ellipsoid_distance(box, centre, radii, turn, stretch)))
 
-    def ellipsoid_distance(self, box: Box, centre: Point, radii: Point, turn: np.ndarray | None = None) -> np.ndarray:
+    def ellipsoid_distance(
+        self, box: Box, centre: Point, radii: Point, turn: np.ndarray = _STRAIGHT, stretch: Point = (1, 1, 1)
+    ) -> np.ndarray:
         """Signed distance (mm, first order near the surface) of a box's voxels to an ellipsoid."""
-        p = [a - np.float32(c) for a, c in zip(self.at(box), centre, strict=True)]
-        if turn is not None:
+        p = [(a - np.float32(c)) * np.float32(1 / s) for a, c, s in zip(self.at(box), centre, stretch, strict=True)]
+        if turn is not _STRAIGHT:
             p = [np.float32(t[0]) * p[0] + np.float32(t[1]) * p[1] + np.float32(t[2]) * p[2] for t in turn]
         one = [(a * np.float32(1 / r)) ** 2 for a, r in zip(p, radii, strict=True)]
         two = [a * np.float32(1 / r**2) for a, r in zip(one, radii, strict=True)]
         k1 = one[0] + one[1] + one[2]
         k2 = two[0] + two[1] + two[2]
         root = np.sqrt(k1)
-        return root * (root - 1) / np.sqrt(np.maximum(k2, np.float32(1e-9)))
+        mean = float(np.prod(stretch)) ** (1 / 3)
+        return root * (root - 1) / np.sqrt(np.maximum(k2, np.float32(1e-9))) * np.float32(mean)
 
     def capsule(self, start: Point, stop: Point, radius: float) -> Patch:
         """A rod with round ends from `start` to `stop`."""
@@ -147,3 +153,13 @@ def turned(rng: np.random.Generator, amount: float) -> np.ndarray:
     two = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
     three = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
     return one @ two @ three
+
+
+def axes(first: Sequence[float], second: Sequence[float]) -> np.ndarray:
+    """A rotation (3, 3) whose first row points along `first` and whose second lies in the plane of both."""
+    a = np.asarray(first, dtype=np.float64)
+    a = a / np.linalg.norm(a)
+    b = np.asarray(second, dtype=np.float64)
+    b = b - (b @ a) * a
+    b = b / np.linalg.norm(b)
+    return np.stack([a, b, np.cross(a, b)])

@@ -8,9 +8,11 @@ import numpy as np
 
 from ..errors import UserError, suggest
 from .body import Body
+from .chest import draw_chest
 from .findings import draw_findings
 from .plan import Plan
 from .solids import GRIDS, Canvas
+from .trunk import draw_trunk
 
 NOISE = 35.0
 # Voxels drawn at once: bounds the memory of large grids.
@@ -48,6 +50,7 @@ def _slab(plan: Plan, grid: tuple[int, int, int], start: int, stop: int) -> Canv
     """Slices `start` to `stop` of the drawing, which draws the same solids whatever part of them is asked for."""
     canvas = Canvas(grid, plan.person, start=start, stop=stop)
     body = Body(canvas, plan)
-    body.draw()
+    draw_trunk(body)
+    draw_chest(body)
     draw_findings(body)
     return canvas
