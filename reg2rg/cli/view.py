@@ -181,7 +181,10 @@ def _bench(path: Path, out: Path, options: Options) -> str:
     from ..page import write_bench_page
 
     bench = _json(path / "bench.json" if path.is_dir() else path)
-    write_bench_page(out, bench, title=options["title"])
+    try:
+        write_bench_page(out, bench, title=options["title"])
+    except UserError as error:
+        raise UserError(error.what, path, error.fix) from error
     return f"bench with {len(bench['rows'])} rows"
 
 

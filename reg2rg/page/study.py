@@ -63,6 +63,7 @@ class StudyView:
     source: str
     is_reference: bool
     pictured: bool
+    trouble: str
 
     @property
     def named_right(self) -> int:
@@ -82,10 +83,12 @@ def view_study(
     *,
     key: str = "s0",
     banner: Sequence[str] = (),
+    trouble: str = "",
 ) -> StudyView:
     """The report as the page shows it; without `mask` nothing is grounded and no area is called missing.
 
-    Remarks are what report, reader and segmenter say of themselves and the page's `banner` doesn't.
+    Remarks are what report, reader and segmenter say of themselves and the page's `banner` doesn't; `trouble` is why the
+    slices of this study can't be shown.
     """
     is_reference = report.settings.get("source") == REFERENCE
     voxels = mask.voxels() if mask else {}
@@ -105,6 +108,7 @@ def view_study(
         source=PurePath(volume.source).name if volume else "",
         is_reference=is_reference,
         pictured=volume is not None and mask is not None,
+        trouble=trouble,
     )
 
 

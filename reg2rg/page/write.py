@@ -95,20 +95,16 @@ def _cases(
     payloads: dict[str, dict[str, Any]] = {}
     for i, report in enumerate(reports):
         key = f"s{i}"
-        found = _load(store_loader, report.study) if store_loader and len(payloads) < limit else None
-        if found:
-            payloads[key] = encode_study(*found)
-            cases.append(view_study(report, *found, key=key, banner=banner))
-        else:
+        if store_loader is None or len(payloads) >= limit:
             cases.append(view_study(report, key=key, banner=banner))
+            continue
+        try:
+            volume, mask = store_loader(report.study)
+            payloads[key] = encode_study(volume, mask)
+            cases.append(view_study(report, volume, mask, key=key, banner=banner))
+        except UserError as error:  # the text of a study is worth a page even where its slices are missing
+            cases.append(view_study(report, key=key, banner=banner, trouble=str(error)))
     return cases, payloads
-
-
-def _load(store_loader: StoreLoader, study: str) -> tuple[Volume, RegionMask] | None:
-    try:
-        return store_loader(study)
-    except UserError:  # the text of a study is worth a page even where its slices are missing
-        return None
 
 
 def _common_settings(reports: Sequence[GroundedReport]) -> list[tuple[str, str]]:
