@@ -50,6 +50,7 @@ def register_metrics(register: Register) -> None:
     at = "reg2rg_plugins.metrics"
     register("bleu", f"{at}.bleu:Bleu", summary="BLEU-1..4, mean of smoothed sentence scores")
     register("meteor", f"{at}.meteor:Meteor", summary="METEOR with WordNet")
+    register("cider", f"{at}.cider:Cider", summary="CIDEr (0 to 10), document frequency over the references")
     register("rouge", f"{at}.rouge:Rouge", summary="ROUGE-1, 2 and L, F1 without stemming")
 
 
