@@ -77,17 +77,27 @@ def _windowed(executor: Executor, work: Work, jobs: Iterator[Job], window: int) 
 
 
 def _one_by_one(work: Work, jobs: list[Job]) -> Iterator[Outcome]:
-    """Each job alone in a process, tried again up to `RETRIES` times in all after it was in flight at a death."""
-    for job in jobs:
-        for _ in range(RETRIES):
-            with _pool(1) as executor, contextlib.suppress(BrokenProcessPool):
-                yield executor.submit(work, job).result()
-                break
-        else:
-            yield Outcome(
-                job.source.id, "refused", "run", f"its worker process died {RETRIES + 1} times",
-                "It may need more memory than there is: use fewer --workers or a machine with more memory.",
-            )  # fmt: skip
+    """Each job alone in a process, tried up to `RETRIES` times after it was in flight at a death."""
+    deaths = 0
+    while jobs:
+        with _pool(1) as executor:
+            while jobs:
+                try:
+                    outcome = executor.submit(work, jobs[0]).result()
+                except BrokenProcessPool:
+                    deaths += 1
+                    if deaths < RETRIES:
+                        break
+                    outcome = _died(jobs[0], deaths + 1)
+                yield outcome
+                jobs, deaths = jobs[1:], 0
+                if outcome.stage == "run":
+                    break
+
+
+def _died(job: Job, times: int) -> Outcome:
+    hint = "It may need more memory than there is: use fewer --workers or a machine with more memory."
+    return Outcome(job.source.id, "refused", "run", f"its worker process died {times} times", hint)
 
 
 @contextlib.contextmanager

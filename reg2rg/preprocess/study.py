@@ -74,7 +74,7 @@ def run_job(job: Job) -> Outcome:
     try:
         stages.run()
     except UserError as error:
-        return stages.refused(_said(error), error.fix)
+        return stages.refused(_said(error, stages.stage), error.fix)
     except MemoryError:
         return stages.refused("there is not enough memory for it", "Use fewer --workers, or a machine with more memory.")
     except OSError as error:
@@ -141,10 +141,10 @@ def _provenance(job: Job, volume: Volume, mask: RegionMask) -> dict[str, Any]:
     }
 
 
-def _said(error: UserError) -> str:
-    """The fact, with the bare name of the file where it isn't the scan itself (a mask, say)."""
-    name = Path(error.where).name if error.where else ""
-    return f"{name}: {error.what}" if name and not error.what.startswith(name) else error.what
+def _said(error: UserError, stage: str) -> str:
+    """The fact, with the bare name of the mask file it concerns; the scan's own name is the id, or must not be said."""
+    name = Path(error.where).name if error.where and stage != "read" else ""
+    return f"{name}: {error.what}" if name else error.what
 
 
 def _unexpected(error: Exception, job: Job) -> str:
