@@ -1,17 +1,20 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both build .venv from the pinned lock on first use.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.stamp
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: env demo test lint bench clean
+.PHONY: env demo test lint imports bench clean
 
 env: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
+	@echo "Building .venv from requirements.lock (2.5 GB, some minutes) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	$(PIP) -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
 
 demo: $(STAMP)
 	$(BIN)/reg2rg demo --out runs/demo
@@ -19,10 +22,13 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 tests
 
-lint: $(STAMP)
+lint: $(STAMP) imports
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PYTHONPATH=plugins $(BIN)/lint-imports
+
+imports: $(STAMP)
+	PYTHONPATH=plugins $(BIN)/lint-imports --no-cache
 
 bench: $(STAMP)
 	$(BIN)/reg2rg bench --data phantom --ablate lfd --out runs/bench

@@ -112,7 +112,7 @@ FEATURES: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("faster reading of .nii.gz", _module("isal"), "pip install 'reg2rg[fast-io]'"),
     ("reading stores with zstd or blosc filters", _module("hdf5plugin"), "pip install hdf5plugin"),
     ("DICOM in JPEG 2000", _module("pylibjpeg", "openjpeg"), "pip install pylibjpeg pylibjpeg-openjpeg"),
-    ("LLaMA tokenizers", _module("sentencepiece", "google.protobuf"), "pip install sentencepiece protobuf"),
+    ("SentencePiece tokenizers", _module("sentencepiece", "google.protobuf"), "pip install sentencepiece protobuf"),
     ("plots", _module("matplotlib"), "pip install 'reg2rg[plots]'"),
     ("preprocessing on a dask cluster", _module("distributed"), "pip install distributed"),
 )

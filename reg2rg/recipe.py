@@ -27,6 +27,7 @@ from pydantic import (
     ValidationError,
 )
 
+from . import strict_yaml
 from .errors import EXIT_FAILED, EXIT_USAGE, UserError, suggest
 
 Size = tuple[PositiveInt, PositiveInt, PositiveInt]
@@ -197,7 +198,7 @@ class Recipe(_Section):
     geometry_encoder: Annotated[Component | None, BeforeValidator(_component_or_none)] = Component(name="mask-vit")
     alignment: Alignment = Alignment()
     prompt: PromptText = PromptText()
-    decoder: Annotated[Decoder, BeforeValidator(_component)] = Decoder(name="llama2-7b")
+    decoder: Annotated[Decoder, BeforeValidator(_component)]
     training: Training = Training()
     pretraining: Pretraining = Pretraining()
     generation: Generation = Generation()
@@ -210,39 +211,11 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         """The resolved recipe as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key written twice."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[str] = set()
-    for key_node, _ in node.value:
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key_node.start_mark)
-        if key_node.value in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key '{key_node.value}' stands twice", key_node.start_mark)
-        seen.add(key_node.value)
-    loader.flatten_mapping(node)  # anchors merged with `<<`: what is written here wins over what is merged
-    return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def _parse(text: str) -> Any:
-    """YAML to plain data; a fault is a ValueError in one sentence with its line."""
-    try:
-        return _Loader(text).get_single_data()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise ValueError(f"isn't valid YAML{line}: {problem}") from error
-    except (ValueError, RecursionError) as error:  # a date that doesn't exist; brackets in thousands
-        raise ValueError(f"isn't valid YAML: {error}") from error
+        data = self.model_dump(mode="json")
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+        if strict_yaml.parse(text) == data:
+            return text
+        return yaml.safe_dump(data, sort_keys=False, width=120)  # some line-break characters only survive escaped
 
 
 def shipped() -> dict[str, Path]:
@@ -253,7 +226,7 @@ def shipped() -> dict[str, Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = _parse(path.read_text(encoding="utf-8"))
+        data = strict_yaml.parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise UserError("the recipe isn't a UTF-8 text file", path) from error
     except OSError as error:
@@ -331,7 +304,7 @@ def _assignment(text: str) -> tuple[str, dict[str, Any]]:
     if not sep or not all(parts):
         raise UserError(f"'{text}' isn't KEY=VALUE", "--set", "For example: --set training.optimizer.lr=1e-4", EXIT_USAGE)
     try:
-        node = _parse(value)
+        node = strict_yaml.parse(value)
     except ValueError as error:
         raise UserError(f"the value of '{key}' {error}", "--set", code=EXIT_USAGE) from error
     for part in reversed(parts):

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reg2rg import recipe
+from reg2rg import recipe, strict_yaml
 from reg2rg.errors import UserError
 from reg2rg.recipe import Recipe, load, merge
 
@@ -118,11 +118,13 @@ def test_the_same_component_keeps_its_options() -> None:
 @pytest.mark.parametrize("none", ["none", None])
 @pytest.mark.parametrize("base", ["mask-vit", {"name": "mask-vit", "options": {"depth": 1}}])
 def test_none_takes_the_geometry_encoder_out(base: Any, none: Any) -> None:
-    assert recipe.check(merge({"geometry_encoder": base}, {"geometry_encoder": none})).geometry_encoder is None
+    assert (
+        recipe.check(merge({"decoder": "tiny", "geometry_encoder": base}, {"geometry_encoder": none})).geometry_encoder is None
+    )
 
 
 def test_options_may_follow_a_bare_name(write: Any) -> None:
-    write("volume_encoder: conv3d\n", "base.yaml")
+    write("decoder: tiny\nvolume_encoder: conv3d\n", "base.yaml")
     encoder = load(write("extends: base\nvolume_encoder: {options: {groups: 2}}\n")).volume_encoder
     assert (encoder.name, encoder.options) == ("conv3d", {"groups": 2})
 
@@ -149,16 +151,16 @@ def test_what_a_change_says_holds_and_the_rest_stays(base: dict[str, Any], chang
 
 def test_numbers_that_yaml_reads_as_text_are_numbers(write: Any) -> None:
     assert isinstance(yaml.safe_load("5e-5"), str)
-    loaded = load(write("training: {optimizer: {lr: 5e-5}, max_steps: '20'}\n"))
+    loaded = load(write("extends: reg2rg\ntraining: {optimizer: {lr: 5e-5}, max_steps: '20'}\n"))
     assert loaded.training.optimizer.lr == 5e-5 and loaded.training.max_steps == 20
 
 
 def test_anchors_merge_and_what_is_written_wins(write: Any) -> None:
     text = "views: &v {size: [32, 32, 16], image: false}\ntraining: {optimizer: &o {lr: 1e-3, clip: 0.5}}\n"
-    loaded = load(write(text + "pretraining: {lr: 0.5}\n"))
+    loaded = load(write("extends: reg2rg\n" + text))
     assert loaded.views.size == (32, 32, 16)
     with_merge = "x: &o {lr: 1e-3, clip: 0.5}\ntraining: {optimizer: {<<: *o, clip: 2}}\n"
-    assert recipe._parse(with_merge)["training"]["optimizer"] == {"lr": "1e-3", "clip": 2}
+    assert strict_yaml.parse(with_merge)["training"]["optimizer"] == {"lr": "1e-3", "clip": 2}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,8 @@ def test_a_file_that_is_no_text_is_said(tmp_path: Path) -> None:
 
 def test_all_faults_are_named_at_once_with_near_keys(write: Any) -> None:
     text = (
-        "vews: {}\ntraining: {epoch: 3, optimizer: {lr: fast}, batch_size: 0}\nviews: {texture: croped, window: [200, -1000]}\n"
+        "extends: reg2rg\nvews: {}\ntraining: {epoch: 3, optimizer: {lr: fast}, batch_size: 0}\n"
+        "views: {texture: croped, window: [200, -1000]}\n"
     )
     message = fault(write(text))
     for said in (
@@ -221,6 +224,7 @@ def test_a_key_in_the_wrong_place_is_pointed_to_its_own(write: Any) -> None:
         ("training: {optimizer: {lr: .nan}}\n", "finite number"),
         ("generation: {top_p: 1.5}\n", "less than or equal to 1"),
         ("1: x\n", "1"),
+        ("name: mine\n", "'decoder' is missing"),
         ("decoder: {lora: {rank: 4}}\n", "unknown key 'decoder.lora.rank'"),
     ],
 )
@@ -270,7 +274,7 @@ def test_a_faulty_setting_names_the_option_and_not_the_file() -> None:
 
 
 def test_faults_of_file_and_settings_are_told_apart(write: Any) -> None:
-    message = fault(write("vews: {}\n"), sets=["training.epochs=0"])
+    message = fault(write("extends: reg2rg\nvews: {}\n"), sets=["training.epochs=0"])
     assert "mine.yaml: the recipe has 2 faults" in message
     assert "greater than 0 (from --set)" in message and "'views'?)" in message and message.count("--set") == 1
 
@@ -306,13 +310,13 @@ changes = st.fixed_dictionaries(
 @given(changes)
 def test_a_resolved_recipe_repeats_itself_from_its_yaml(change: dict[str, Any]) -> None:
     first = load("reg2rg", change)
-    again = Recipe.model_validate(recipe._parse(first.to_yaml()))
+    again = Recipe.model_validate(strict_yaml.parse(first.to_yaml()))
     assert again == first and again.fingerprint() == first.fingerprint()
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_yaml_or_a_fault_in_one_sentence(text: str) -> None:
     try:
-        recipe._parse(text)
+        strict_yaml.parse(text)
     except ValueError as error:
         assert str(error).startswith("isn't valid YAML") and "\n" not in str(error)

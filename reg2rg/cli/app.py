@@ -31,7 +31,6 @@ COMMANDS: dict[str, str] = {
     "view": "The grounded page of a study, a reports file or a bench.",
     "plugins": "What is installed, from which package; conformance; scaffold.",
     "recipes": "List, resolve, copy and check recipes.",
-    "convert": "Published weights → our safetensors.",
     "doctor": "Versions, devices, plugins, and what is missing for what.",
 }
 

@@ -73,7 +73,7 @@ def check(
 ) -> None:
     """Tries a plugin against the contract of its kind on tiny synthetic inputs; exit code 1 where it breaks it.
 
-    Example: reg2rg plugins check hf --set path=models/my-llama
+    Example: reg2rg plugins check hf --set path=models/my-model
     """
     from ..conformance import conform
     from ..errors import EXIT_FAILED
