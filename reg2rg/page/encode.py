@@ -62,14 +62,15 @@ def block_mean(hu: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
     """Means over blocks of `factors` voxels, int16; the last block of an axis may be a part one."""
     if max(factors) == 1:
         return hu
-    starts = [np.arange(0, n, f) for n, f in zip(hu.shape, factors, strict=True)]
-    counts = [np.diff(np.append(s, n)) for s, n in zip(starts, hu.shape, strict=True)]
-    out = np.empty([s.size for s in starts], dtype=np.int16)
-    for k, z in enumerate(starts[2]):
-        slab = hu[:, :, z : z + factors[2]].sum(axis=2, dtype=np.int32)
-        slab = np.add.reduceat(np.add.reduceat(slab, starts[0], axis=0), starts[1], axis=1)
-        out[:, :, k] = np.rint(slab / (counts[0][:, None] * counts[1][None, :] * counts[2][k]))
-    return out
+    shape = tuple(-(-n // f) for n, f in zip(hu.shape, factors, strict=True))
+    total, count = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    # one strided pass for each place in a block: sums stay whole numbers below 2**24, so float32 is exact
+    for place in np.ndindex(*factors):
+        part = hu[tuple(slice(start, None, f) for start, f in zip(place, factors, strict=True))]
+        inside = tuple(slice(n) for n in part.shape)
+        total[inside] += part
+        count[inside] += 1
+    return np.rint(total / count).astype(np.int16)
 
 
 def block_pick(mask: RegionMask, factors: tuple[int, ...]) -> np.ndarray:

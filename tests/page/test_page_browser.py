@@ -90,6 +90,7 @@ def test_voxels_keep_their_shape_in_millimetres(width: int, height: int, study_p
 def test_a_click_on_a_sentence_shows_its_region(study_page: Path, show: Show) -> None:
     opened = show(study_page).ready()
     page = opened.page
+    page.locator(".pane[data-plane=axial] .slider").fill("2")
     page.get_by_text("The heart is large.", exact=True).first.click()
     page.mouse.move(1, 1)
     opened.settle()
@@ -199,6 +200,34 @@ def test_a_narrow_screen_shows_one_plane_and_switches(study_page: Path, show: Sh
     opened.settle()
     assert opened.page.locator(".pane[data-plane=sagittal]").is_visible()
     assert not opened.page.locator(".pane[data-plane=axial]").is_visible()
+
+
+def test_a_plane_is_enlarged_and_keys_turn_it(study_page: Path, show: Show) -> None:
+    opened = show(study_page).ready()
+    width = lambda plane: opened.page.locator(f".pane[data-plane={plane}]").bounding_box()["width"]  # noqa: E731
+    opened.page.get_by_label("Enlarge the coronal plane").click()
+    opened.settle()
+    assert width("coronal") > 1.5 * width("axial") == 1.5 * width("sagittal")
+    before = opened.index("coronal"), opened.index("axial")
+    opened.page.keyboard.press("ArrowLeft")
+    opened.settle()
+    assert (opened.index("coronal"), opened.index("axial")) == (before[0] - 1, before[1])
+
+
+def test_opening_a_reference_and_marking_text_choose_nothing(study_page: Path, show: Show) -> None:
+    page = show(study_page).ready().page
+    page.locator("li[data-region=lung] summary").click()
+    assert page.get_by_text("Both lungs are clear.").is_visible() and page.locator("li.selected").count() == 0
+    box = page.get_by_text("No effusion is seen.").bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 8)
+    page.mouse.up()
+    assert page.locator("li.selected").count() == 0
+    page.locator("li[data-region=pleura] button").click()
+    assert page.locator("li.selected").count() == 1
+    page.locator("li[data-region=pleura] button").click()
+    assert page.locator("li.selected").count() == 0
 
 
 def test_the_anchor_opens_a_region(study_page: Path, show: Show) -> None:

@@ -144,7 +144,7 @@ def test_studies_are_filtered_by_words_and_by_mistakes(tmp_path: Path, show: Cal
     fine = GroundedReport("fine", (), "An unusual word: quokka.")
     write_reports_page(tmp_path / "p.html", [*reports(4), fine], store_loader=loader, limit=1)
     page = show(tmp_path / "p.html").page
-    visible = lambda: [b.inner_text() for b in page.locator("details.case:visible > summary > b").all()]  # noqa: E731
+    visible = lambda: [b.text_content() for b in page.locator("details.case:visible > summary > b").all()]  # noqa: E731
     page.get_by_label("Filter the studies").fill("quokka")
     assert visible() == ["fine"] and page.locator("#shown").inner_text() == "1 of 5 studies"
     page.get_by_label("Filter the studies").fill("SCAN-2")

@@ -523,9 +523,10 @@ class Study {
   }
 
   clicked(section, event) {
-    const fold = event.target.closest("details");
-    // marking text to copy it, or opening its reference, chooses nothing
-    if (section.contains(fold) || String(window.getSelection())) return;
+    // opening the reference, or marking text to copy it, chooses nothing
+    if (section.contains(event.target.closest("details"))) return;
+    const marked = window.getSelection();
+    if (!event.target.closest("button") && String(marked) && section.contains(marked.anchorNode)) return;
     const again = section.classList.contains("selected") && event.target.closest("button");
     this.select(again ? null : section.dataset.region, null, section);
     for (const sentence of this.root.querySelectorAll(".sentence.picked")) sentence.classList.remove("picked");
