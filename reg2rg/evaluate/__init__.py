@@ -1,0 +1,21 @@
+"""Evaluation: reports against references → numbers with intervals.
+
+`read_reports` takes any reports file; `evaluate` scores it; `floors` scores what knows nothing of the scans.
+"""
+
+from .evaluation import DEFAULT, PARTS, evaluate
+from .floors import floors
+from .labels import label_texts, read_labels, write_labels
+from .reading import ReportsFile, read_reports
+
+__all__ = [
+    "DEFAULT",
+    "PARTS",
+    "ReportsFile",
+    "evaluate",
+    "floors",
+    "label_texts",
+    "read_labels",
+    "read_reports",
+    "write_labels",
+]

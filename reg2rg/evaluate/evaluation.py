@@ -1,0 +1,200 @@
+"""`evaluate`: one reports list → every number with its interval, as evaluation.json has it.
+
+Each metric becomes a block of statistics over the same studies; one bootstrap serves them all (see `bootstrap`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..anatomy import REGIONS
+from ..contracts import GroundedReport
+from ..errors import EXIT_USAGE, UserError, suggest
+from ..plugins import registry, resolve
+from ..progress import Progress, silent
+from . import clinical, length, recognition
+from .bootstrap import Block, Estimate, estimate
+from .labels import label_texts, matched
+
+PARTS = ("clinical", "recognition", "length")
+DEFAULT = ("bleu", "meteor", "rouge", "cider", *PARTS)
+Estimates = Mapping[tuple[str, ...], Mapping[str, Estimate]]
+
+
+def evaluate(
+    reports: Sequence[GroundedReport],
+    *,
+    metrics: Sequence[str] = (),
+    labels: Mapping[str, Mapping[str, int]] | None = None,
+    labeler: str = "rules",
+    ci: int = 1000,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Scores reports against their references; gives the document of `evaluate --json`.
+
+    `metrics`: groups and plugin names, all groups where empty; `labels`: study → finding → 0/1 as the clinical reference,
+    else the labeler reads the reference texts; `ci`: bootstrap resamples, 0 for none. What can't be computed is absent, with
+    its reason under "skipped". Raises UserError for an unknown name, or where nothing can be scored.
+    """
+    names = chosen(metrics)
+    if ci < 0:
+        raise UserError(f"{ci} resamples can't be drawn", "--ci", "Give 0 for no intervals, or 1000.", EXIT_USAGE)
+    if "clinical" in names:
+        registry().find("labeler", labeler)  # a misspelt name is the caller's fault, not a reason to skip
+    run = _Run(reports, labels, labeler)
+    for i, name in enumerate(names):
+        progress("score", i, len(names), name)
+        run.add(name)
+    progress("score", len(names), len(names))
+    scores = estimate(run.blocks, ci, seed)
+    return {**run.document(scores), "settings": {"metrics": list(names), "ci": ci, "seed": seed, "labeler": labeler}}
+
+
+def chosen(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The groups and plugins to run, each once. Raises UserError (usage) with near names for an unknown one."""
+    offered = [o.name for o in registry().of("metric")]
+    known = {*PARTS, *offered, *(f"{o.package}:{o.name}" for o in registry().of("metric"))}
+    for name in metrics:
+        if name not in known:
+            raise UserError(f"no metric is called '{name}'", "--metrics", suggest(name, {*PARTS, *offered}), EXIT_USAGE)
+    return tuple(dict.fromkeys(metrics)) or DEFAULT
+
+
+class _Run:
+    """Collects blocks over one list of studies, and what was skipped or excluded."""
+
+    def __init__(self, reports: Sequence[GroundedReport], labels: Mapping[str, Mapping[str, int]] | None, labeler: str) -> None:
+        truths = matched([r.study for r in reports], labels) if labels is not None else [None] * len(reports)
+        usable = [i for i, r in enumerate(reports) if r.reference.strip() or truths[i] is not None]
+        if not usable:
+            where = "nor is it in the labels" if labels is not None else "so there is nothing to score against"
+            raise UserError(f"no report has a reference text, {where}", fix="Name the column with --reference-column.")
+        self.studies = [reports[i] for i in usable]
+        self.truths = [truths[i] for i in usable]
+        self.labels, self.labeler = labels, labeler
+        self.texts = [i for i, r in enumerate(self.studies) if r.reference.strip()]
+        self.blocks: list[Block] = []
+        self.skipped: dict[str, str] = {}
+        self.excluded: dict[str, Any] = {}
+        if dropped := sorted({r.study for r in reports} - {r.study for r in self.studies}):
+            self.excluded["no reference"] = {"n": len(reports) - len(usable), "studies": dropped[:20]}
+        self.confusion: recognition.Confusion | None = None
+        self.truth = np.zeros((0, 18), dtype=np.uint8)
+        self.regions: dict[str, dict[str, int]] = {}
+
+    def add(self, name: str) -> None:
+        """Adds the blocks of one group or plugin."""
+        try:
+            {"clinical": self._clinical, "recognition": self._recognition, "length": self._length}.get(
+                name, lambda: self._metric(name)
+            )()
+        except UserError as error:
+            self.skipped[name] = str(error)
+
+    def _spread(self, rows: np.ndarray, places: Sequence[int]) -> np.ndarray:
+        spread = np.zeros((len(self.studies), rows.shape[1]))
+        spread[list(places)] = rows
+        return spread
+
+    def _scored(self) -> list[GroundedReport]:
+        if not self.texts:
+            raise UserError("no report has a reference text")
+        return [self.studies[i] for i in self.texts]
+
+    def _length(self) -> None:
+        block = length.block(self._scored())
+        self.blocks.append(dataclasses.replace(block, statistics=self._spread(block.statistics, self.texts)))
+
+    def _recognition(self) -> None:
+        pairs = [recognition.named_pairs(r) for r in self.studies]
+        if not any(name for study in pairs for _, name in study):
+            raise UserError("no section says which region it names")
+        self.confusion = recognition.confusion(pairs)
+        self.blocks.append(recognition.block(self.confusion))
+
+    def _clinical(self) -> None:
+        if self.labels is None:
+            places = self.texts
+            truth = label_texts([self.studies[i].reference for i in places], self.labeler)
+        else:
+            places = [i for i, row in enumerate(self.truths) if row is not None]
+            if not places:
+                raise UserError("no report's id is in the labels")
+            truth = clinical.label_matrix([row for row in self.truths if row is not None])
+        predicted = label_texts([self.studies[i].report for i in places], self.labeler)
+        block = clinical.block(predicted, truth)
+        self.blocks.append(dataclasses.replace(block, statistics=self._spread(block.statistics, places)))
+        self.truth = truth
+
+    def _metric(self, name: str) -> None:
+        metric = resolve("metric", name)
+        self._metric_block(("metrics", name), metric, self._scored(), self.texts)
+        for region in REGIONS:
+            places, reports = self._region(region)
+            if places:
+                self._metric_block(("per_region", region, name), metric, reports, places)
+
+    def _metric_block(
+        self, key: tuple[str, ...], metric: Any, reports: Sequence[GroundedReport], places: Sequence[int]
+    ) -> None:
+        try:
+            rows = np.asarray(metric.statistics(reports), dtype=np.float64)
+            if rows.ndim != 2 or len(rows) != len(reports):
+                raise TypeError(f"statistics of shape {rows.shape} for {len(reports)} reports")
+            metric.combine(rows.sum(axis=0))
+        except UserError:
+            raise
+        except Exception as error:  # a plugin's fault takes its own number down, and no other
+            raise UserError(f"metric '{key[-1]}' failed ({type(error).__name__}: {error})") from error
+        self.blocks.append(Block(key, self._spread(rows, places), metric.combine))
+
+    def _region(self, region: str) -> tuple[list[int], list[GroundedReport]]:
+        """The studies where both sides have text for the region; the written text is taken by the name it was given."""
+        places, reports, missing = [], [], 0
+        for i, r in enumerate(self.studies):
+            reference = " ".join(s.reference for s in r.sections if s.region == region and s.reference)
+            report = " ".join(s.report for s in r.sections if (s.named or s.region) == region and s.report)
+            if reference and report:
+                places.append(i)
+                reports.append(GroundedReport(r.study, (), report, reference))
+            missing += bool(reference and not report)
+        if places or missing:
+            self.regions[region] = {"n": len(places), "missing": missing}
+        return places, reports
+
+    def document(self, scores: Estimates) -> dict[str, Any]:
+        """The result as JSON-able data."""
+        found: dict[str, Any] = {"n": len(self.studies), "metrics": {}, "per_region": {}}
+        for key, values in scores.items():
+            if key[0] == "metrics":
+                found["metrics"] |= _unclashed(found["metrics"], key[-1], values)
+        for region, counts in self.regions.items():
+            row: dict[str, Any] = dict(counts)
+            for key, values in scores.items():
+                if key[:2] == ("per_region", region):
+                    row |= _unclashed(row, key[-1], values)
+            found["per_region"][region] = row
+        if self.confusion is not None:
+            found["region_recognition"] = recognition.summary(self.confusion, scores["region_recognition",])
+        if ("clinical",) in scores:
+            found["clinical"] = clinical.summary(scores["clinical",], self.truth)
+            found["clinical"] |= {"n": len(self.truth), "reference": "labels" if self.labels is not None else self.labeler}
+        if ("length",) in scores:
+            found["length"] = length.summary(self._scored(), scores["length",])
+        return {
+            **found,
+            "distinct_reports": len({r.report for r in self.studies}),
+            "empty_predictions": sum(not r.report.strip() for r in self.studies),
+            "skipped": self.skipped,
+            "excluded": self.excluded,
+        }
+
+
+def _unclashed(known: Mapping[str, Any], plugin: str, values: Mapping[str, Estimate]) -> dict[str, Any]:
+    """The numbers under their names; a name that another plugin has already used gets its plugin's in front."""
+    return {f"{plugin}.{name}" if name in known else name: value.to_json() for name, value in values.items()}

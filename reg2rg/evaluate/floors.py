@@ -1,0 +1,159 @@
+"""What a report must beat: reports written without a look at the scan, scored as the model's are.
+
+Text metrics barely tell these floors from a perfect reader in other words, so no table should stand without them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..anatomy import FINDING_REGION, FINDINGS, REGIONS
+from ..contracts import GroundedReport, Study
+from ..errors import UserError
+from . import clinical
+from .bootstrap import Block, estimate
+from .evaluation import evaluate
+from .labels import label_texts, matched
+
+SHOWN = ("bleu1", "bleu4", "rougeL", "meteor")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+Labels = Mapping[str, Mapping[str, int]]
+Writer = Callable[[GroundedReport], Mapping[str, str] | str]  # a test study → region texts, or a whole text
+
+
+def floors(
+    reports: Sequence[GroundedReport],
+    *,
+    train: Sequence[Study],
+    labels: Labels | None = None,
+    seed: int = 0,
+    ci: int = 1000,
+    labeler: str = "rules",
+    metrics: Sequence[str] = ("bleu", "rouge"),
+    extra: Mapping[str, Sequence[GroundedReport]] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Row name → metric name → {value, low, high} for the constant baselines, and for the rows of `extra` alike.
+
+    `reports` give the test studies, their regions and references; `train` the texts and labels that the baselines know.
+    Metric names: micro_f1, macro_f1 and what `metrics` give of BLEU-1, BLEU-4, ROUGE-L and METEOR. Raises UserError where no
+    train study has text.
+    """
+    told = [s for s in train if s.report or s.region_reports]
+    if not told:
+        raise UserError("no study of the train split has a report", fix="The floors need the train split's texts.")
+    known = _train_labels(told, labeler)
+    rng = np.random.default_rng(seed)
+    writers: dict[str, Writer] = {
+        "most frequent report": _constant(_most_frequent_report(told)),
+        "most frequent sentence of each region": _constant(_most_frequent_sentences(told)),
+        "label prior": _label_prior(told, known, rng),
+        "another study": lambda report: _texts(told[int(rng.integers(len(told)))]),
+    }
+    rows: dict[str, Sequence[GroundedReport]] = dict(extra or {})
+    rows |= {name: [_written(r, writer(r)) for r in reports] for name, writer in writers.items()}
+    settings: dict[str, Any] = {"labels": labels, "labeler": labeler, "ci": ci, "seed": seed}
+    scored = {name: score_row(row, metrics=metrics, **settings) for name, row in rows.items()}
+    return {**scored, "all findings always": _always(reports, **settings)}
+
+
+def score_row(
+    reports: Sequence[GroundedReport], *, metrics: Sequence[str] = ("bleu", "rouge"), **settings: Any
+) -> dict[str, Any]:
+    """The few numbers of a floors table for one set of reports."""
+    found = evaluate(reports, metrics=(*metrics, "clinical"), **settings)
+    row = _clinical_row(found["clinical"]) if "clinical" in found else {}
+    return row | {name: found["metrics"][name] for name in SHOWN if name in found["metrics"]}
+
+
+def _clinical_row(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    row = {}
+    for average in ("micro", "macro"):
+        interval = found.get(f"{average}_interval", {}).get("f1")
+        row[f"{average}_f1"] = {"value": found[average]["f1"]}
+        if interval:
+            row[f"{average}_f1"] |= {"low": interval[0], "high": interval[1]}
+    return row
+
+
+def _always(reports: Sequence[GroundedReport], labels: Labels | None, labeler: str, ci: int, seed: int) -> dict[str, Any]:
+    """All eighteen findings in every study: labels without a text."""
+    if labels is None:
+        truth = label_texts([r.reference for r in reports if r.reference.strip()], labeler)
+    else:
+        truth = clinical.label_matrix([row for row in matched([r.study for r in reports], labels) if row is not None])
+    block: Block = clinical.block(np.ones_like(truth), truth)
+    return _clinical_row(clinical.summary(estimate([block], ci, seed)[block.key], truth))
+
+
+def _texts(study: Study) -> Mapping[str, str] | str:
+    return study.region_reports or study.report
+
+
+def _written(report: GroundedReport, texts: Mapping[str, str] | str) -> GroundedReport:
+    """The test study's report with other texts in its sections, or with another whole text."""
+    if isinstance(texts, str):
+        return dataclasses.replace(report, report=texts, sections=())
+    if not report.sections:
+        return dataclasses.replace(report, report=" ".join(texts[r] for r in REGIONS if r in texts))
+    sections = tuple(dataclasses.replace(s, named=s.region, report=texts.get(s.region, "")) for s in report.sections)
+    return dataclasses.replace(report, sections=sections, report=" ".join(s.report for s in sections if s.report))
+
+
+def _constant(texts: Mapping[str, str] | str) -> Writer:
+    return lambda report: texts
+
+
+def _most_frequent_report(train: Sequence[Study]) -> Mapping[str, str] | str:
+    """The texts that most train studies share; the first of them where none recurs."""
+    keys = [tuple(sorted(s.region_reports.items())) or s.report for s in train]
+    return _texts(train[keys.index(Counter(keys).most_common(1)[0][0])])
+
+
+def _most_frequent_sentences(train: Sequence[Study]) -> Mapping[str, str] | str:
+    counts: dict[str, Counter[str]] = {}
+    for study in train:
+        for region, text in (study.region_reports or {"": study.report}).items():
+            counts.setdefault(region, Counter()).update(_SENTENCE.split(text.strip()))
+    best = {region: count.most_common(1)[0][0] for region, count in counts.items()}
+    return best.get("", "") if set(best) == {""} else {r: t for r, t in best.items() if r}
+
+
+def _train_labels(train: Sequence[Study], labeler: str) -> np.ndarray:
+    """uint8 (n, 18): the studies' own labels; the labeler reads the texts of those without."""
+    bare = [i for i, s in enumerate(train) if not s.labels]
+    known = clinical.label_matrix([s.labels for s in train])
+    texts = [train[i].report or " ".join(train[i].region_reports.values()) for i in bare]
+    known[bare] = label_texts(texts, labeler)
+    return known
+
+
+def _label_prior(train: Sequence[Study], known: np.ndarray, rng: np.random.Generator) -> Writer:
+    """Each finding drawn by its train prevalence; each region's text from a train section with the nearest findings."""
+    prevalence = known.mean(axis=0)
+    if not any(s.region_reports for s in train):
+        return lambda report: _texts(train[_nearest(known, rng.random(len(FINDINGS)) < prevalence, rng)])
+    pools = {}
+    for region in REGIONS:
+        members = [i for i, s in enumerate(train) if s.region_reports.get(region)]
+        columns = [j for j, f in enumerate(FINDINGS) if FINDING_REGION[f] == region]
+        pools[region] = ([train[i].region_reports[region] for i in members], known[np.ix_(members, columns)], columns)
+
+    def write(report: GroundedReport) -> Mapping[str, str]:
+        drawn = rng.random(len(FINDINGS)) < prevalence
+        return {
+            region: texts[_nearest(labels, drawn[columns], rng)] for region, (texts, labels, columns) in pools.items() if texts
+        }
+
+    return write
+
+
+def _nearest(labels: np.ndarray, drawn: np.ndarray, rng: np.random.Generator) -> int:
+    """A random row of `labels` (n, k) among those that differ least from `drawn` (k,)."""
+    distance = (labels.astype(bool) != drawn).sum(axis=1)
+    return int(rng.choice(np.flatnonzero(distance == distance.min())))
