@@ -28,7 +28,7 @@ _SHEET_SIDE, _BLOCK, _QUALITY = 2048, 16, 82
 
 
 def encode_study(volume: Volume, mask: RegionMask) -> dict[str, Any]:
-    """The payload that `assets/viewer.js` decodes; the same input gives the same bytes.
+    """The payload that `assets/voxels.js` decodes; the same input gives the same bytes.
 
     Keys: `shape`, `spacing` (mm), `affine` (voxel → RAS mm, of the reduced grid), `knots`, `sheets` (see `_sheets`),
     `labels` (low bytes of the bits of every voxel, then high bytes; x fastest, then y, z), `regions` (name, bit, colour, the

@@ -18,6 +18,9 @@ from markupsafe import Markup
 from .. import __version__
 from . import charts
 
+# one script, in this order
+SCRIPTS = ("voxels.js", "paint.js", "viewer.js", "page.js")
+
 
 def asset(name: str) -> str:
     """The text of a file in `reg2rg/page/assets`."""
@@ -46,7 +49,7 @@ def _environment() -> Environment:
 
 def render(template: str, **context: Any) -> str:
     """The page of a template, with style and script inside."""
-    script = asset("viewer.js")
+    script = "\n".join(asset(name) for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment()
