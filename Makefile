@@ -28,7 +28,7 @@ lint: $(STAMP) imports
 	$(BIN)/mypy
 
 imports: $(STAMP)
-	PYTHONPATH=plugins $(BIN)/lint-imports --no-cache
+	PYTHONPATH=plugins $(BIN)/lint-imports --no-cache --no-logo
 
 bench: $(STAMP)
 	$(BIN)/reg2rg bench --data phantom --ablate lfd --out runs/bench
