@@ -69,8 +69,7 @@ def test_it_keeps_its_contracts(environment: Environment, name: str) -> None:
 
 
 def test_its_own_tests_pass(environment: Environment) -> None:
-    out = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", EXAMPLE, EXAMPLE / "tests")
-    assert " passed" in out and "failed" not in out
+    environment.run("-m", "pytest", "-p", "no:cacheprovider", "--rootdir", EXAMPLE, EXAMPLE / "tests")
 
 
 def test_its_metric_scores_a_reports_file(environment: Environment, tmp_path: Path) -> None:
@@ -90,9 +89,8 @@ def test_its_encoder_trains_a_step(environment: Environment, tmp_path: Path) -> 
     data, store, run = tmp_path / "data", tmp_path / "store", tmp_path / "run"
     environment.reg2rg("phantom", data, "--studies", "10", "--seed", "1", "--workers", "1")
     environment.reg2rg("preprocess", data, "--out", store, "--segmenter", "precomputed", "--workers", "1")
-    environment.reg2rg(
-        "train", "--data", store, "--out", run, "--recipe", "tiny", "--volume-encoder", "axial-slices", "--max-steps", "1"
-    )
+    options = ("--recipe", "tiny", "--volume-encoder", "axial-slices", "--max-steps", "1", "--set", "training.log_every=1")
+    environment.reg2rg("train", "--data", store, "--out", run, *options)
     assert "name: axial-slices" in (run / "recipe.yaml").read_text()
     losses = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert losses and any("loss" in row for row in losses)
