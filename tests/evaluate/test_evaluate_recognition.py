@@ -11,6 +11,7 @@ import pytest
 from reg2rg.contracts import GroundedReport, RegionSection
 from reg2rg.errors import UserError
 from reg2rg.evaluate import evaluate
+from reg2rg.evaluate.reading import grounded
 from reg2rg.evaluate.recognition import corrected
 from reg2rg.evaluate.recognition_official import as_is
 
@@ -74,3 +75,19 @@ def test_reports_that_name_nothing_are_skipped_with_the_reason() -> None:
     found = evaluate([named("s1", ("lung", ""))], metrics=("recognition",), ci=0)
     assert "region_recognition" not in found
     assert "names" in found["skipped"]["recognition"]
+
+
+def test_sections_read_from_published_texts_give_the_same_counts(shared: Path) -> None:
+    """The way through a reports file agrees with the definition on texts."""
+    for file in sorted((shared / "golden" / "metrics").glob("*/case.json")):
+        for case in json.loads(file.read_text(encoding="utf-8")).get("cases", []):
+            if "not_defined" in case.get("corrected", {"not_defined": ""}):
+                continue
+            reports = [grounded(f"{i}", s["prediction"], s["reference"]) for i, s in enumerate(case["samples"])]
+            found = evaluate(reports, metrics=("recognition",), ci=0)
+            if not any(s["prediction"].startswith("The region") for s in case["samples"]):
+                continue
+            assert found["region_recognition"]["accuracy"] == pytest.approx(case["corrected"]["mean_accuracy"])
+            for region, scores in found["region_recognition"]["per_region"].items():
+                assert scores["f1"] == pytest.approx(case["corrected"]["f1"][region])
+                assert scores["support"] == case["corrected"]["TP"][region] + case["corrected"]["FN"][region]
