@@ -155,9 +155,9 @@ def heart_frame(body: Body) -> HeartFrame:
     size = body.person.heart * (big.size if big else 1.0)
     if body.look.scale_free:
         kx, ky, kz = body.person.scale
-        upright = 1 + (wet.size / (2 * 40 * kz) if wet else 0.0)
+        upright = 1 + (wet.size / (2 * 43 * kz) if wet else 0.0)
         stretch = (kx * size, ky * size, kz * size * upright)
-        return HeartFrame(body.mm((-14, 20, -36)), (50, 37, 39), 0.0, stretch)
+        return HeartFrame(body.mm((-14, 22, -36)), (55, 40, 42), 0.0, stretch)
     more = size - 1.0
     centre = body.mm((-17 - 26 * more, 25 + 6 * more, -28 + 26 * more))
     # An enlarged heart is rounder: its short axes grow more.
