@@ -1,0 +1,77 @@
+"""Right and left lung from the air of the chest: airway removed, sides parted, vessels taken in, edges refined."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ._grid import Grid, Mask, bounds, close, dilate, erode, fill_slices, grow, keep_larger
+
+EDGE = -500  # HU: the lung's edge at full resolution, halfway between lung and tissue
+APART_MM = 60.0  # two lungs' centres are at least so far apart
+VESSEL_MM = 7.5  # vessels up to twice this width belong to the lung
+
+
+def part_lungs(air: Mask, airway: Mask, grid: Grid) -> tuple[Mask, Mask]:
+    """(right, left) on the coarse grid, vessels taken in; one is empty where only one lung is in view."""
+    lung = keep_larger(air & ~dilate(airway, 2.0, grid.spacing), 8.0 / grid.ml)
+    right, left = _sides(lung, grid)
+    right, left = _whole(right, grid), _whole(left, grid)
+    return right & ~airway, left & ~right & ~airway
+
+
+def _sides(lung: Mask, grid: Grid) -> tuple[Mask, Mask]:
+    """Parts the lungs at their thinnest joint: erosion until two large parts lie side by side, then nearest part."""
+    for mm in (0.0, 2.5, 5.0, 7.5, 10.0, 12.5):
+        core = erode(lung, mm, grid.spacing) if mm else lung
+        labels, n = ndimage.label(core)
+        if n and (pair := _pair(labels, n, grid)):
+            return _nearest(lung, labels, pair, grid)
+    return _one_side(lung, grid)
+
+
+def _pair(labels: np.ndarray, n: int, grid: Grid) -> tuple[int, int] | None:
+    """(right, left) labels of the two largest parts, where they are alike in size and lie side by side."""
+    sizes = np.bincount(labels.ravel(), minlength=n + 1)[1:]
+    if n < 2:
+        return None
+    first, second = (int(i) + 1 for i in np.argsort(-sizes, kind="stable")[:2])
+    if sizes[second - 1] < 0.12 * sizes[first - 1]:
+        return None
+    a, b = (ndimage.center_of_mass(labels == i)[0] * grid.spacing[0] for i in (first, second))
+    if abs(a - b) < APART_MM:
+        return None
+    return (first, second) if a > b else (second, first)
+
+
+def _nearest(lung: Mask, labels: np.ndarray, pair: tuple[int, int], grid: Grid) -> tuple[Mask, Mask]:
+    right, left = labels == pair[0], labels == pair[1]
+    near = ndimage.distance_transform_edt(~right, sampling=grid.spacing) <= ndimage.distance_transform_edt(
+        ~left, sampling=grid.spacing
+    )
+    return lung & near, lung & ~near
+
+
+def _one_side(lung: Mask, grid: Grid) -> tuple[Mask, Mask]:
+    """Lungs that can't be parted: one lung where a side of the volume cuts the chest, else two parted at the middle."""
+    empty = np.zeros_like(lung)
+    box = bounds(lung)
+    if box is None:
+        return empty, empty
+    cut_left, cut_right = box[0].start == 0, box[0].stop == lung.shape[0]  # x grows to the patient's right
+    if cut_left != cut_right and (box[0].stop - box[0].start) * grid.spacing[0] < 220.0:
+        return (lung, empty) if cut_left else (empty, lung)
+    right = lung.copy()
+    right[: (box[0].start + box[0].stop) // 2] = False
+    return right, lung & ~right
+
+
+def _whole(lung: Mask, grid: Grid) -> Mask:
+    """Vessels, fissures and enclosed lesions taken in."""
+    box = bounds(lung)
+    if box is None:
+        return lung
+    wide = grow(box, VESSEL_MM + 3, grid.spacing, lung.shape)
+    out = np.zeros_like(lung)
+    out[wide] = fill_slices(close(lung[wide], VESSEL_MM, grid.spacing))
+    return out
