@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..anatomy import REGIONS
 from ..contracts import RegionMask, StudyViews, Volume
 from ..errors import UserError
 from ..recipe import Size, Views
@@ -99,7 +100,7 @@ def _stack(parts: list[Tensor], size: Size) -> Tensor:
 
 def _region(hu: np.ndarray, bits: np.ndarray, region: str, views: Views) -> tuple[np.ndarray, Box, Tensor] | None:
     """One region's mask (cut to its box), that box, and its texture in HU before windowing; None where it has no content."""
-    inside = RegionMask(bits, frozenset((region,))).mask(region)
+    inside = (bits >> REGIONS.index(region)) & 1 != 0
     around = bounding_box(inside)
     if around is None:
         return None

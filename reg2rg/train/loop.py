@@ -176,7 +176,7 @@ class Trainer:
         return loss
 
     def _step(self, chosen: list[int], epoch: int) -> tuple[float, float]:
-        """One optimizer step over the studies `chosen`; the loss is the mean over studies of each one's mean over its tokens."""
+        """One optimizer step over the studies `chosen`; its loss is the mean over studies of each one's mean over its tokens."""
         spec = self.recipe.training
         mine = chosen[self.rank :: self.world]
         total = torch.zeros((), device=self.accelerator.device)

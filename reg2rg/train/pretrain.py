@@ -1,7 +1,7 @@
-"""Pretraining of a volume encoder on finding labels, to be frozen afterwards as the paper freezes RadFM's.
+"""Pretraining of a volume encoder and its adapter on finding labels: the paper takes both from RadFM and freezes the former.
 
 Each finding is read from the view of the region where it lives; the global view reads all of them with less weight, and each
-region's view also says which region it is. The heads are thrown away: the encoder alone is kept.
+region's view also says which region it is. The heads are thrown away.
 """
 
 from __future__ import annotations
@@ -48,19 +48,22 @@ class Pretrained:
 
 
 class Reader(nn.Module):
-    """An encoder with two linear heads over the mean and maximum of its tokens: findings and region names."""
+    """Encoder and adapter with two linear heads over the adapter's tokens: findings and region names.
 
-    def __init__(self, encoder: nn.Module) -> None:
+    The heads read what a decoder will read, so that the findings are in the tokens and not only in the encoder's features.
+    """
+
+    def __init__(self, encoder: nn.Module, adapter: nn.Module) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.adapter = encoder, adapter
         width: Any = encoder.width
-        self.findings, self.names = nn.Linear(2 * width, len(FINDINGS)), nn.Linear(2 * width, len(REGIONS))
+        tokens: Any = adapter.tokens
+        self.findings, self.names = nn.Linear(tokens * width, len(FINDINGS)), nn.Linear(tokens * width, len(REGIONS))
 
     def forward(self, volumes: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1, H, W, D) → logits of findings (N, 18) and of region names (N, 10)."""
-        tokens = self.encoder(volumes)
-        pooled = torch.cat([tokens.mean(1), tokens.amax(1)], dim=-1)
-        return self.findings(pooled), self.names(pooled)
+        tokens = self.adapter(self.encoder(volumes)).flatten(1)
+        return self.findings(tokens), self.names(tokens)
 
 
 def home_mask() -> Tensor:
@@ -78,7 +81,9 @@ def pretrain(recipe: Recipe, store: Store, out: Path, *, seed: int = 0, progress
     spec = recipe.volume_encoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        reader = Reader(plugins.resolve("volume-encoder", spec.name, spec.options, size=recipe.views.size))
+        encoder = plugins.resolve("volume-encoder", spec.name, spec.options, size=recipe.views.size)
+        adapter = plugins.resolve("adapter", recipe.adapter.name, recipe.adapter.options, width=encoder.width)
+        reader = Reader(encoder, adapter)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     geometry = recipe.geometry_encoder is not None
     source = open_views(store, [s.id for s in studies], recipe.views, geometry=geometry, progress=progress)
@@ -86,7 +91,7 @@ def pretrain(recipe: Recipe, store: Store, out: Path, *, seed: int = 0, progress
     loss, steps = _fit(reader.to(device), studies, source, recipe, seed, rows, progress)
     valid = [s for s in store.studies("valid") if s.labels]
     scores, micro = _validate(reader, valid, store, recipe) if valid else ({}, None)
-    _write(reader.encoder, recipe, out, rows, {"steps": steps, "seed": seed, "studies": len(studies), "valid_micro_f1": micro})
+    _write(reader, recipe, out, rows, {"steps": steps, "seed": seed, "studies": len(studies), "valid_micro_f1": micro})
     return Pretrained(out, steps, loss, time.monotonic() - started, scores, micro)
 
 
@@ -166,9 +171,9 @@ def _fit(
         nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % 10 == 0 or step + 1 == total:
-            rows.append({"step": step + 1, "loss": float(loss), "lr": optimizer.param_groups[0]["lr"]})
-        progress("Pretrain", step + 1, total, f"loss {float(loss):.3f}")
-    return float(loss), total
+            rows.append({"step": step + 1, "loss": loss.item(), "lr": optimizer.param_groups[0]["lr"]})
+        progress("Pretrain", step + 1, total, f"loss {loss.item():.3f}")
+    return loss.item(), total
 
 
 @torch.no_grad()
@@ -195,9 +200,10 @@ def _validate(reader: Reader, studies: Sequence[Study], store: Store, recipe: Re
     return {f: round(float(v), 4) for f, v in zip(FINDINGS, f1, strict=True)}, round(micro, 4)
 
 
-def _write(encoder: nn.Module, recipe: Recipe, out: Path, rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
+def _write(reader: Reader, recipe: Recipe, out: Path, rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    state = {f"volume_encoder.{k}": v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
+    parts = {"volume_encoder": reader.encoder, "adapter": reader.adapter}
+    state = {f"{name}.{k}": v.detach().cpu().contiguous() for name, part in parts.items() for k, v in part.state_dict().items()}
     write_text(out / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     about = {
         "volume_encoder": recipe.volume_encoder.model_dump(mode="json"),

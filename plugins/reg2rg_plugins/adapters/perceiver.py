@@ -32,14 +32,25 @@ class PerceiverAttention(nn.Module):
 
 
 class Perceiver(nn.Module):
-    """`tokens` latents through `depth` layers of attention and feed-forward (× `mlp_ratio`, exact GELU, no bias)."""
+    """`tokens` latents through `depth` layers of attention and feed-forward (× `mlp_ratio`, exact GELU, no bias).
+
+    Small latents (`latent_std`) let the input speak from the first step, which training from scratch needs: at 1 the
+    tokens of all inputs are nearly the same at first.
+    """
 
     def __init__(
-        self, width: int, tokens: int = 32, depth: int = 6, heads: int = 8, head_dim: int = 64, mlp_ratio: int = 4
+        self,
+        width: int,
+        tokens: int = 32,
+        depth: int = 6,
+        heads: int = 8,
+        head_dim: int = 64,
+        mlp_ratio: int = 4,
+        latent_std: float = 1.0,
     ) -> None:
         super().__init__()
         self.tokens, self.width = tokens, width
-        self.latents = nn.Parameter(torch.randn(tokens, width))
+        self.latents = nn.Parameter(latent_std * torch.randn(tokens, width))
         self.layers = nn.ModuleList(
             nn.ModuleList(
                 [

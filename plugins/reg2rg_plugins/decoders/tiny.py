@@ -52,6 +52,7 @@ class Tiny:
             max_position_embeddings=2048,
             rope_parameters={"rope_type": "default", "rope_theta": self.rope_theta},
             tie_word_embeddings=False,
+            initializer_range=0.06,  # about 1 / sqrt(3 · width), as plain linear layers begin
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
