@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import UserError
+from .itk import quiet
 
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality", "ImageType", "Rows", "Columns",
@@ -80,19 +81,23 @@ def _quiet() -> Iterator[None]:
 
 
 def header(file: IO[bytes], opener: Opener, name: str) -> Slice | None:
-    """The facts of one file called `name`; None where it isn't a DICOM object."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
+    """The facts of one file called `name`; None where it isn't a DICOM object, or a DICOMDIR.
 
-    with _quiet():
-        try:
-            data = dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
-            if "SOPClassUID" not in data and not ("Rows" in data and "Modality" in data):
-                return None
-            pixels = _has_pixels(file) or _deflated(data)
-            return None if str(data.get("SOPClassUID", "")) == _DIRECTORY else _slice(data, opener, name, pixels)
-        except (InvalidDicomError, ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, NotImplementedError):
+    Raises UserError where it says that it is DICOM and can't be read.
+    """
+    from pydicom import dcmread
+
+    # pydicom fails in many ways on damaged bytes, some of them undocumented: all mean the same here
+    with _quiet(), contextlib.suppress(Exception):
+        data = dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+        if str(getattr(data.file_meta, "MediaStorageSOPClassUID", "")) == _DIRECTORY:
             return None
+        if "SOPClassUID" in data or ("Rows" in data and "Modality" in data):
+            return _slice(data, opener, name, _has_pixels(file) or _deflated(data))
+    file.seek(128)
+    if file.read(4) != b"DICM":
+        return None
+    raise UserError("a DICOM file's header is damaged", fix="Copy the series again.")
 
 
 def _has_pixels(file: IO[bytes]) -> bool:
@@ -166,19 +171,18 @@ def decode(s: Slice) -> tuple[np.ndarray, float, float]:
 
     slope, intercept = s.rescale or (1.0, 0.0)
     with _quiet(), s.opener() as file:
+        # as above: whatever pydicom raises on damaged bytes, the file is damaged
         try:
             data = dcmread(file, force=True)
-            compressed = (
-                bool(data.file_meta.TransferSyntaxUID.is_compressed) if "TransferSyntaxUID" in data.file_meta else False
-            )
-            if not compressed and "TransferSyntaxUID" not in data.file_meta:
+            if "TransferSyntaxUID" not in data.file_meta:
                 data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-        except (ValueError, EOFError, OSError, KeyError, AttributeError, TypeError) as error:
+            packed = bool(data.file_meta.TransferSyntaxUID.is_compressed)
+        except Exception as error:
             raise UserError(f"{s.label}: its file is cut short or damaged", fix="Copy the series again.") from error
         try:
             return np.asarray(data.pixel_array), slope, intercept
         except Exception as error:
-            if not compressed:
+            if not packed:
                 raise UserError(f"{s.label}: {_shortfall(data)}", fix="Copy the series again.") from error
             return _decode_itk(s, data), 1.0, 0.0
 
@@ -188,8 +192,8 @@ def _shortfall(data: Any) -> str:
     try:
         wanted = int(data.Rows) * int(data.Columns) * int(data.BitsAllocated) // 8
         return f"it is cut short or damaged ({len(data.PixelData)} of {wanted} bytes of pixels are there)"
-    except (AttributeError, TypeError, ValueError):
-        return "its pixels can't be read"
+    except Exception:
+        return "its header or pixels are damaged"
 
 
 def _decode_itk(s: Slice, data: Any) -> np.ndarray:
@@ -198,16 +202,23 @@ def _decode_itk(s: Slice, data: Any) -> np.ndarray:
 
     import SimpleITK as sitk
 
-    name = str(getattr(data.file_meta.TransferSyntaxUID, "name", "unknown"))
+    name = _syntax(data)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     with tempfile.TemporaryDirectory(prefix="reg2rg-") as folder, s.opener() as file:
         copy = Path(folder) / "slice.dcm"
         copy.write_bytes(file.read())
         try:
-            pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(copy)))
+            with quiet():
+                pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(copy)))
         except RuntimeError as error:
             raise UserError(
                 f"{s.label}: no installed decoder reads its {name} pixels, or they are damaged",
                 fix="Run: pip install pylibjpeg pylibjpeg-openjpeg pyjpegls. Or export it uncompressed.",
             ) from error
     return pixels[0] if pixels.ndim == 3 else pixels
+
+
+def _syntax(data: Any) -> str:
+    """The transfer syntax's name; an unknown one may be any text, which isn't repeated."""
+    uid = data.file_meta.TransferSyntaxUID
+    return str(uid.name) if uid.is_transfer_syntax and str(uid.name) != str(uid) else "compressed"

@@ -32,8 +32,8 @@ def read(path: Path) -> Image:
     header = _header(path)
     shape = tuple(int(n) for n in header.get_data_shape())
     dtype = header.get_data_dtype()
-    if not shape or min(shape) < 1:
-        raise UserError(f"its header gives the shape {shape}", fix="Export it again.")
+    if not shape or min(shape) < 1 or not dtype.itemsize:
+        raise UserError(f"its header gives the shape {shape} and the number type {dtype}", fix="Export it again.")
     affine, notes = _affine(header)
     array = read_array(path, int(header.get_data_offset()), shape, dtype)
     slope, intercept = header.get_slope_inter()
@@ -84,11 +84,18 @@ def _affine(header: Any) -> tuple[np.ndarray, list[str]]:
     if affine is None:
         raise UserError("the quaternion of its qform is broken", fix="Write a valid affine into the header.")
     notes = _differences(header, affine, qform if codes[0] else None)
-    unit = header.get_xyzt_units()[0]
+    unit = _unit(header)
     if factor := _UNITS_MM.get(unit):
         affine = np.diag([factor, factor, factor, 1.0]) @ affine
         notes.append(f"its unit is the {unit}, turned to mm")
     return affine, notes
+
+
+def _unit(header: Any) -> str:
+    try:
+        return str(header.get_xyzt_units()[0])
+    except KeyError:
+        return "unknown"
 
 
 def _qform(header: Any) -> np.ndarray | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..contracts import Volume
@@ -41,7 +42,7 @@ def read_scan(scan: scans.Scan, *, whole: bool = True) -> Volume:
     """A scan found by `find_scans` as a `Volume`; its errors name no path where it is DICOM."""
     if scan.kind == "dicom":
         slices = [s for m in scan.members if (s := scans.member_slice(scan.files[0], m))]
-        return finish(_stack(slices or scans.slices_of(scan.files)), scan.label, whole=whole)
+        return finish(_stack(slices or _slices(scan.files)), scan.label, whole=whole)
     if scan.members:
         with tempfile.TemporaryDirectory(prefix="reg2rg-") as folder:
             return finish(_file(archive.extract(scan.files[0], scan.members[0], Path(folder))), scan.label, whole=whole)
@@ -80,8 +81,8 @@ def _file(path: Path) -> Image:
         return nifti.read(path)
     if itk.is_nrrd(start) or itk.is_meta(start):
         return itk.read(path)
-    if dicom.is_dicom(start) and (found := scans.slices_of([path])):
-        return _stack(found)
+    if dicom.is_dicom(start) and (found := scans.slice_of(path)):
+        return _stack([found])
     raise UserError(_what_else(path, start, plain), fix=_FORMATS)
 
 
@@ -101,6 +102,10 @@ def _what_else(path: Path, start: bytes, plain: bytes) -> str:
     return "it isn't an image of a known format, or its beginning is damaged"
 
 
+def _slices(files: Iterable[Path]) -> list[dicom.Slice]:
+    return [found for path in files if (found := scans.slice_of(path))]
+
+
 def _stack(slices: list[dicom.Slice]) -> Image:
     if not slices:
         raise UserError("it isn't a DICOM file, in spite of its name (or its beginning is lost)", fix=_FORMATS)
@@ -109,15 +114,14 @@ def _stack(slices: list[dicom.Slice]) -> Image:
 
 def _folder(path: Path) -> tuple[Image, str]:
     """The one CT series of a folder, or its one image file."""
-    groups: dict[str, list[dicom.Slice]] = {}
-    images = []
+    images, found = [], _Series()
     for file in scans.walk(path):
         if scans.is_image_name(file.name):
             images.append(file)
-        elif found := scans.slices_of([file]):
-            groups.setdefault(scans.series_key(found[0], str(file.parent)), []).append(found[0])
-    if groups:
-        return _chosen(list(groups.values()))
+        else:
+            found.add(functools.partial(scans.slice_of, file), str(file.parent))
+    if found.any():
+        return found.chosen()
     if len(images) == 1:
         return _file(images[0]), images[0].name
     if images:
@@ -126,20 +130,50 @@ def _folder(path: Path) -> tuple[Image, str]:
 
 
 def _zip(path: Path) -> tuple[Image, str]:
+    """The one CT series of a zip file, or its one image file."""
     names = archive.members(path)
-    images = [n for n in names if scans.is_image_name(n)]
-    groups: dict[str, list[dicom.Slice]] = {}
+    images, found = [n for n in names if scans.is_image_name(n)], _Series()
     for name in names:
-        if name not in images and (found := scans.member_slice(path, name)):
-            groups.setdefault(scans.series_key(found, name.rpartition("/")[0]), []).append(found)
-    if groups:
-        return _chosen(list(groups.values()))
+        if name not in images:
+            found.add(functools.partial(scans.member_slice, path, name), name.rpartition("/")[0])
+    if found.any():
+        return found.chosen()
     if len(images) == 1:
         with tempfile.TemporaryDirectory(prefix="reg2rg-") as folder:
             return _file(archive.extract(path, images[0], Path(folder))), path.name
     if images:
         raise UserError(f"the zip file holds {len(images)} image files", fix="Unpack it and name one of them.")
     raise UserError("the zip file holds no scan", fix=_FORMATS)
+
+
+class _Series:
+    """DICOM slices by series, and what could not be read among them."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, list[dicom.Slice]] = {}
+        self.damaged: list[UserError] = []
+
+    def add(self, read: Callable[[], dicom.Slice | None], folder: str) -> None:
+        """Reads one file's header and puts it to its series."""
+        try:
+            if found := read():
+                self.groups.setdefault(scans.series_key(found, folder), []).append(found)
+        except UserError as error:
+            self.damaged.append(error)
+
+    def any(self) -> bool:
+        """Whether there is DICOM at all, whole or not."""
+        return bool(self.groups or self.damaged)
+
+    def chosen(self) -> tuple[Image, str]:
+        """The one series that can be a CT volume, with a note on what could not be read beside it."""
+        if not self.groups:
+            raise self.damaged[0]
+        image, source = _chosen(list(self.groups.values()))
+        if n := len(self.damaged):
+            note = f"{n} damaged DICOM file{'s were' if n > 1 else ' was'} left out: a slice may be missing at an end"
+            image = dataclasses.replace(image, notes=(*image.notes, note))
+        return image, source
 
 
 def _chosen(groups: list[list[dicom.Slice]]) -> tuple[Image, str]:

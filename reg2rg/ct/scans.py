@@ -62,13 +62,8 @@ def find_scans(folder: Path, *, keep_ids: bool = False, skip: Iterable[Path] = (
             images.append(Scan(bare_name(path.name), (path,), "image", label=path.name))
         elif path.suffix.lower() == ".zip":
             images += _in_zip(path, slices)
-        elif found := _slice_of(path):
-            slices.append((found, path, ""))
-        elif alone:
-            images.append(Scan(path.name, (path,), "image", label=path.name))
-        elif path.suffix.lower() in DICOM_ENDINGS:
-            name = identity.pseudonym(str(path.relative_to(folder)))
-            images.append(Scan(name, (path,), "dicom", label="a file that isn't DICOM"))
+        else:
+            images += _loose(path, folder, alone, slices)
     return sorted(_told_apart(images, folder) + _series(slices, keep_ids), key=lambda s: s.id)
 
 
@@ -89,20 +84,36 @@ def walk(folder: Path, skip: Iterable[Path] = ()) -> Iterator[Path]:
                 yield path
 
 
-def slices_of(files: Iterable[Path]) -> list[dicom.Slice]:
-    """The DICOM slices among `files`."""
-    return [found for path in files if (found := _slice_of(path))]
+def _loose(path: Path, folder: Path, alone: bool, slices: list[tuple[dicom.Slice, Path, str]]) -> list[Scan]:
+    """A file that is no image by its name: a slice (added to `slices`), a damaged one (a scan to be refused), or nothing."""
+    try:
+        found = slice_of(path)
+    except UserError:
+        return [Scan(identity.pseudonym(str(path.relative_to(folder))), (path,), "dicom", label="a DICOM file")]
+    if found:
+        slices.append((found, path, ""))
+        return []
+    return [Scan(path.name, (path,), "image", label=path.name)] if alone else []
 
 
-def _slice_of(path: Path) -> dicom.Slice | None:
+def slice_of(path: Path) -> dicom.Slice | None:
+    """The DICOM slice in a file, None where it is something else; raises UserError where it is damaged DICOM.
+
+    A file that calls itself DICOM and isn't counts as damaged: in a series it would be a missing slice.
+    """
     try:
         start = head(path)
-        if not dicom.is_dicom(start):
+        if dicom.is_dicom(start):
+            with path.open("rb") as file:
+                if found := dicom.header(file, functools.partial(_open, path), path.name):
+                    return found
+    except OSError as error:
+        if path.suffix.lower() not in ("", *DICOM_ENDINGS):
             return None
-        with path.open("rb") as file:
-            return dicom.header(file, functools.partial(_open, path), path.name)
-    except OSError:
-        return None
+        raise UserError(f"a file can't be read ({error.strerror})", fix="Check its permissions.") from error
+    if path.suffix.lower() in DICOM_ENDINGS:
+        raise UserError("it isn't a DICOM file, in spite of its name (or its beginning is lost)", fix="Copy the series again.")
+    return None
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -119,16 +130,22 @@ def member_slice(path: Path, name: str) -> dicom.Slice | None:
 
 def _in_zip(path: Path, slices: list[tuple[dicom.Slice, Path, str]]) -> list[Scan]:
     """The image files in a zip; its DICOM slices are added to `slices`. A zip that can't be opened is one scan."""
+    whole = Scan(identity.pseudonym(path.name), (path,), "image", label="a zip file")
     try:
         names = archive.members(path)
-        found = [(name, member_slice(path, name)) for name in names if not is_image_name(name)]
     except UserError:
-        return [Scan(identity.pseudonym(path.name), (path,), "image", label="a zip file")]
-    slices += [(s, path, name) for name, s in found if s is not None]
-    images = [Scan(bare_name(PurePosixPath(n).name), (path,), "image", (n,), n) for n in names if is_image_name(n)]
-    if images or any(s is not None for _, s in found):
-        return images
-    return [Scan(identity.pseudonym(path.name), (path,), "image", label="a zip file")]
+        return [whole]
+    before, found = len(slices), []
+    for name in names:
+        if is_image_name(name):
+            found.append(Scan(bare_name(PurePosixPath(name).name), (path,), "image", (name,), name))
+            continue
+        try:
+            if inside := member_slice(path, name):
+                slices.append((inside, path, name))
+        except UserError:
+            found.append(Scan(identity.pseudonym(f"{path.name}/{name}"), (path,), "dicom", (name,), "a DICOM file"))
+    return found if found or len(slices) > before else [whole]
 
 
 def series_key(s: dicom.Slice, folder: str) -> str:
