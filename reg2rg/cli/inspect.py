@@ -71,6 +71,7 @@ def _volume(path: Path, image: Any) -> Description:
     import numpy as np
 
     from ..ct.image import finish
+    from ..ct.orientation import obliqueness
 
     try:
         volume = finish(image, path.name, whole=False)
@@ -83,13 +84,12 @@ def _volume(path: Path, image: Any) -> Description:
         notes.append(f"preprocess and report would refuse it: {error.what}")
     hu = volume.hu
     p1, p50, p99 = np.percentile(hu.ravel(order="K")[:: max(1, hu.size // 1_000_000)], (1, 50, 99))
-    codes = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
     return {
         "kind": "volume",
         "format": image.kind,
         "stored": {"shape": list(image.array.shape), "dtype": image.stored, "orientation": image.codes},
         "orientation": "RAS",
-        "oblique_degrees": round(float(np.degrees(np.arccos(np.clip(np.diag(codes).min(), -1, 1)))), 2),
+        "oblique_degrees": round(obliqueness(volume.affine), 2),
         "shape": list(volume.shape),
         "spacing_mm": [round(s, 4) for s in volume.spacing],
         "extent_mm": [round(s * n, 1) for s, n in zip(volume.spacing, volume.shape, strict=True)],

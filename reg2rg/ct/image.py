@@ -15,6 +15,7 @@ from . import hounsfield, orientation
 
 # Fewer slices than this are pictures, not a volume; less room than this shows no region of a chest.
 LEAST_SLICES, LEAST_SLICES_CHEST, LEAST_EXTENT_MM = 4, 8, 30.0
+OBLIQUE_DEGREES = 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -40,20 +41,25 @@ class Image:
         return orientation.codes(self.affine)
 
 
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Raises UserError where a shape isn't that of one volume with more than one slice; trailing ones are free."""
+    size = "×".join(map(str, shape))
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) > 3:
+        raise UserError(
+            f"it is {len(shape)}-D ({size}): several volumes in one file", fix="Save the one volume you mean alone."
+        )
+    if len(shape) < 3 or min(shape) < 2:
+        raise UserError(f"it is a single slice ({size}), not a volume", fix="Give the whole scan.")
+
+
 def squeeze(array: np.ndarray) -> np.ndarray:
-    """Drops trailing axes of length 1; raises UserError where what is left isn't 3-D with more than one slice."""
+    """Drops trailing axes of length 1; raises UserError where what is left isn't one grey volume."""
     if array.dtype.fields is not None or array.dtype.kind not in "iufb":
         raise UserError("it holds colours or complex numbers, not one grey value a voxel", fix="Give a grey CT volume.")
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    size = "×".join(map(str, array.shape))
-    if array.ndim > 3:
-        raise UserError(
-            f"it is {array.ndim}-D ({size}): several volumes in one file", fix="Save the one volume you mean alone."
-        )
-    if array.ndim < 3 or min(array.shape) < 2:
-        raise UserError(f"it is a single slice ({size}), not a volume", fix="Give the whole scan.")
-    return array
+    check_shape(array.shape)
+    return array.reshape(array.shape[:3], order="F")
 
 
 def finish(image: Image, source: str, *, whole: bool = True) -> Volume:
@@ -68,6 +74,10 @@ def finish(image: Image, source: str, *, whole: bool = True) -> Volume:
     hu, notes = hounsfield.to_hu(array, image.slope, image.intercept)
     hounsfield.check_hu(hu, image.trusted)
     hu, clamped = hounsfield.clamp_padding(hu)
+    if (angle := orientation.obliqueness(image.affine)) > OBLIQUE_DEGREES:
+        clamped.append(
+            f"its axes are turned by {angle:.1f}° against the body's: the voxels stay as they are, the affine says so"
+        )
     codes = image.codes
     affine, turned = image.affine, []
     if codes != "RAS":

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import UserError
 from .bytes import CUT, open_plain, read_array
-from .image import Image
+from .image import Image, check_shape
 
 _UNITS_MM = {"meter": 1000.0, "micron": 0.001}
 _APART_MM, _SPACING_RATIO = 0.5, 0.01
@@ -34,14 +34,16 @@ def read(path: Path) -> Image:
     dtype = header.get_data_dtype()
     if not shape or min(shape) < 1 or not dtype.itemsize:
         raise UserError(f"its header gives the shape {shape} and the number type {dtype}", fix="Export it again.")
+    # before the voxels are read: a long 4-D series needn't be
+    check_shape(shape)
     affine, notes = _affine(header)
+    slope, intercept = _rescale(header)
     array = read_array(path, int(header.get_data_offset()), shape, dtype)
-    slope, intercept = header.get_slope_inter()
     return Image(
         array,
         affine,
-        slope=1.0 if slope is None else float(slope),
-        intercept=0.0 if intercept is None else float(intercept),
+        slope=slope,
+        intercept=intercept,
         notes=tuple(notes),
         kind="NIfTI",
         stored=str(dtype),
@@ -69,6 +71,16 @@ def _header(path: Path) -> Any:
         return header
     except (HeaderDataError, WrapStructError, ValueError, KeyError) as error:
         raise UserError("its NIfTI header is broken", fix="Export it again.") from error
+
+
+def _rescale(header: Any) -> tuple[float, float]:
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise UserError("its rescale is broken", fix="Put slope and intercept right in the header.") from error
+    return 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
 
 
 def _affine(header: Any) -> tuple[np.ndarray, list[str]]:

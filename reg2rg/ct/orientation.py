@@ -21,6 +21,13 @@ def codes(affine: np.ndarray) -> str:
     return "".join(code or "?" for code in aff2axcodes(affine))
 
 
+def obliqueness(affine: np.ndarray) -> float:
+    """The largest angle in degrees between a voxel axis and the nearest axis of the world."""
+    matrix = np.asarray(affine, dtype=np.float64)[:3, :3]
+    nearest = (np.abs(matrix) / np.linalg.norm(matrix, axis=0)).max(axis=0).min()
+    return float(np.degrees(np.arccos(min(nearest, 1.0))))
+
+
 def from_lps(affine: np.ndarray) -> np.ndarray:
     """A voxel → LPS mm matrix as voxel → RAS mm."""
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

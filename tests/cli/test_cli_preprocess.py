@@ -210,6 +210,15 @@ def test_inspect_tables_recipes_and_nonsense(tmp_path: Path, reg2rg: Program) ->
     assert table["kind"] == "table" and table["columns"] == ["Volumename", "Split"]
     (tmp_path / "r.yaml").write_text("extends: reg2rg\nsummary: mine\n")
     assert described(reg2rg, tmp_path / "r.yaml")["kind"] == "recipe"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.yaml").write_text("extends: reg2rg\n")
+    (tmp_path / "run/metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    run = described(reg2rg, tmp_path / "run")
+    assert run["kind"] == "run" and run["last_step"] == {"step": 2} and run["decoder"] == "llama2-7b"
+    line = {"study": "a", "report": "One two.", "reference": "", "regions": [{"region": "lung", "report": "One two."}]}
+    (tmp_path / "r.jsonl").write_text(json.dumps(line) + "\n")
+    reports = described(reg2rg, tmp_path / "r.jsonl")
+    assert reports["kind"] == "reports" and reports["sections"] == {"lung": 1} and reports["mean_words"] == 2.0
     (tmp_path / "empty").mkdir()
     for path, word in ((tmp_path / "empty", "nothing that reg2rg knows"), (tmp_path / "x", "no such file")):
         done = reg2rg("inspect", path)

@@ -178,6 +178,22 @@ def test_without_igzip_the_same_files_read(tmp_path: Path, monkeypatch: pytest.M
         read_volume(path)
 
 
+def test_nifti_2_and_a_broken_rescale(tmp_path: Path) -> None:
+    nib.save(nib.Nifti2Image(hu_array(), ras_affine()), tmp_path / "two.nii.gz")
+    assert np.array_equal(read_volume(tmp_path / "two.nii.gz").hu, hu_array())
+    write_nifti(tmp_path / "a.nii", hu_array())
+    _set_rescale(tmp_path / "a.nii", 1.0, float("nan"))
+    with pytest.raises(UserError, match="rescale is broken"):
+        read_volume(tmp_path / "a.nii")
+
+
+def test_a_long_series_of_volumes_is_refused_by_its_header_alone(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii", np.zeros((2, 2, 2, 300), np.int16))
+    path.write_bytes(path.read_bytes()[:360])
+    with pytest.raises(UserError, match="4-D"):
+        read_volume(path)
+
+
 def test_qform_alone_and_other_units(tmp_path: Path) -> None:
     image = nib.Nifti1Image(hu_array(), None)
     image.set_qform(ras_affine(), 1)
