@@ -42,7 +42,8 @@ class StoreViews:
     """Views computed at each access."""
 
     def __init__(self, store: Store, ids: Sequence[str], views: Views, geometry: bool) -> None:
-        self.store, self.ids, self.views, self.geometry = store, list(ids), views, geometry
+        self.store, self.views, self.geometry = store, views, geometry
+        self.ids: Sequence[str] = list(ids)
 
     def __getitem__(self, index: int) -> StudyViews:
         name = self.ids[index]
@@ -53,7 +54,7 @@ class CachedViews:
     """Views from a cache folder made by `open_views`; float16 tensors that share the files' memory."""
 
     def __init__(self, folder: Path, ids: Sequence[str]) -> None:
-        self.ids = list(ids)
+        self.ids: Sequence[str] = list(ids)
         self._arrays = {p.stem: np.load(p, mmap_mode="c") for p in folder.glob("*.npy")}
 
     def __getitem__(self, index: int) -> StudyViews:

@@ -176,7 +176,7 @@ class Trainer:
         return loss
 
     def _step(self, chosen: list[int], epoch: int) -> tuple[float, float]:
-        """One optimizer step over the studies `chosen`; its loss is the mean over studies of each one's mean over its tokens."""
+        """One optimizer step over the studies `chosen`; the loss is the mean over studies of their means over tokens."""
         spec = self.recipe.training
         mine = chosen[self.rank :: self.world]
         total = torch.zeros((), device=self.accelerator.device)
@@ -231,7 +231,7 @@ class Trainer:
             "recipe": self.recipe.name,
             "recipe_fingerprint": self.recipe.fingerprint(),
             "data_fingerprint": self.store.fingerprint(),
-            "data_kind": str(info.get("kind", "unknown")),
+            "trained_on_phantoms": bool(info.get("phantom")),
             "studies": len(self.samples),
             "steps": self.total,
             "final_loss": round(loss, 4),

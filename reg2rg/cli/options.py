@@ -1,0 +1,64 @@
+"""Recipe options that `train`, `pretrain` and `bench` share: choosing a recipe and laying changes over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
+
+RecipeOption = Annotated[str, typer.Option("--recipe", help="A shipped recipe's name (see: reg2rg recipes list) or a file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one key, as KEY=VALUE, for example training.optimizer.lr=1e-4; repeatable."),
+]
+EncoderOption = Annotated[str | None, typer.Option("--volume-encoder", help="Volume encoder plugin instead of the recipe's.")]
+GeometryOption = Annotated[str | None, typer.Option("--geometry-encoder", help="Geometry encoder plugin, or none.")]
+
+
+def load_recipe(
+    name: str,
+    sets: Sequence[str] | None,
+    *,
+    volume_encoder: str | None = None,
+    geometry_encoder: str | None = None,
+    decoder: str | None = None,
+    training: dict[str, Any] | None = None,
+    pretraining: dict[str, Any] | None = None,
+) -> Recipe:
+    """The recipe with the command's options laid over it, then the `--set` values. Names of plugins are checked."""
+    from .. import recipe as recipes
+    from ..plugins import registry
+
+    changes: dict[str, Any] = {}
+    if volume_encoder:
+        changes["volume_encoder"] = volume_encoder
+    if geometry_encoder:
+        changes["geometry_encoder"] = geometry_encoder
+    if decoder:
+        changes["decoder"] = decoder_change(decoder)
+    for section, values in (("training", training), ("pretraining", pretraining)):
+        given = {k: v for k, v in (values or {}).items() if v is not None}
+        if "epochs" in given and "max_steps" not in given:
+            given["max_steps"] = None  # an explicit number of epochs wins over the recipe's steps
+        if given:
+            changes[section] = given
+    recipe = recipes.load(name, changes, sets or ())
+    registry().find("volume-encoder", recipe.volume_encoder.name)
+    registry().find("adapter", recipe.adapter.name)
+    registry().find("decoder", recipe.decoder.name)
+    if recipe.geometry_encoder is not None:
+        registry().find("geometry-encoder", recipe.geometry_encoder.name)
+    return recipe
+
+
+def decoder_change(decoder: str) -> dict[str, Any]:
+    """`--decoder NAME` or `--decoder FOLDER`: a folder is a Hugging Face model with its tokenizer."""
+    folder = Path(decoder)
+    if folder.is_dir():
+        return {"name": "hf", "options": {"path": str(folder)}}
+    return {"name": decoder}
