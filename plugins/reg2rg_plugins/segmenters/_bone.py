@@ -8,10 +8,12 @@ import numpy as np
 from scipy import ndimage
 
 from ._grid import Grid, Mask, coarse, dilate, erode, keep_larger
+from ._hull import hull_slices
 
 BRIGHT = 170  # HU, mean of a block: bone, calcium, contrast, metal
 CORTEX = 200  # HU, single voxels: a quarter of a block of them is a thin rib
 MARROW_MM2 = 900.0  # holes up to this area are marrow
+BODY_MM = (24.0, 36.0)  # a vertebral body's half width and depth
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +163,14 @@ def without_organs(grid: Grid, bone: Mask, spine: Spine | None, footprint: np.nd
         keep[np.unique(labels[(ahead < -3.0) & (aside < 9.0)])] = True
     keep[0] = False
     return keep[labels]
+
+
+def vertebral_bodies(grid: Grid, bone: Mask, spine: Spine) -> Mask:
+    """The convex hull of each slice's bone in the box of the vertebral body: marrow may be no brighter than muscle."""
+    aside, ahead = _around(bone, spine, grid)
+    shell = bone & (aside <= BODY_MM[0]) & (ahead >= -BODY_MM[1]) & (ahead <= 2.0)
+    enough = shell.sum(axis=(0, 1)) * grid.spacing[0] * grid.spacing[1] > 150.0
+    return hull_slices(shell & enough, grid.spacing)
 
 
 def _around(bone: Mask, spine: Spine, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

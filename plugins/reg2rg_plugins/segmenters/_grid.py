@@ -6,6 +6,7 @@ The classical rules need shapes of a centimetre, not voxels of half a millimetre
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from scipy import ndimage
@@ -104,7 +105,7 @@ def dilate(mask: Mask, mm: float, spacing: Spacing) -> Mask:
         return mask.copy()
     wide = grow(box, mm, spacing, mask.shape)
     out = np.zeros_like(mask)
-    out[wide] = ndimage.distance_transform_edt(~mask[wide], sampling=spacing) <= mm
+    out[wide] = _spread(mask[wide], mm, spacing)
     return out
 
 
@@ -113,10 +114,44 @@ def erode(mask: Mask, mm: float, spacing: Spacing) -> Mask:
     box = bounds(mask)
     if box is None:
         return mask.copy()
-    wide = grow(box, max(spacing), spacing, mask.shape)
+    wide = grow(box, 0.0, spacing, mask.shape)
     out = np.zeros_like(mask)
-    out[wide] = mask[wide] if mask[wide].all() else ndimage.distance_transform_edt(mask[wide], sampling=spacing) > mm
+    out[wide] = ~_spread(~mask[wide], mm, spacing)
     return out
+
+
+def _spread(mask: Mask, mm: float, spacing: Spacing) -> Mask:
+    """The mask moved to every place of a ball, joined: faster than a distance map for balls of a few voxels."""
+    out = np.zeros_like(mask)
+    run = mask.copy()
+    for reach, moves in enumerate(_ball(mm, spacing)):
+        if 0 < reach < mask.shape[2]:
+            run[:, :, reach:] |= mask[:, :, :-reach]
+            run[:, :, :-reach] |= mask[:, :, reach:]
+        for dx, dy in moves:
+            (to_x, from_x), (to_y, from_y) = (_overlap(d, n) for d, n in zip((dx, dy), mask.shape, strict=False))
+            out[to_x, to_y] |= run[from_x, from_y]
+    return out
+
+
+def _overlap(move: int, length: int) -> tuple[slice, slice]:
+    """Where a row moved by `move` lands, and from where."""
+    kept = max(length - abs(move), 0)
+    ahead, still = slice(length - kept, length), slice(0, kept)
+    return (ahead, still) if move > 0 else (still, ahead)
+
+
+@functools.lru_cache(maxsize=64)
+def _ball(mm: float, spacing: Spacing) -> list[list[tuple[int, int]]]:
+    """A ball's columns (moves in x and y), listed by their half length in z."""
+    sx, sy, sz = spacing
+    half: dict[int, list[tuple[int, int]]] = {}
+    for dx in range(-int(mm / sx), int(mm / sx) + 1):
+        for dy in range(-int(mm / sy), int(mm / sy) + 1):
+            rest = mm * mm - (dx * sx) ** 2 - (dy * sy) ** 2
+            if rest >= 0:
+                half.setdefault(int(rest**0.5 / sz), []).append((dx, dy))
+    return [half.get(reach, []) for reach in range(max(half) + 1)]
 
 
 def close(mask: Mask, mm: float, spacing: Spacing) -> Mask:

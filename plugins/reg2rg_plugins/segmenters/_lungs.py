@@ -45,11 +45,12 @@ def _pair(labels: np.ndarray, n: int, grid: Grid) -> tuple[int, int] | None:
 
 
 def _nearest(lung: Mask, labels: np.ndarray, pair: tuple[int, int], grid: Grid) -> tuple[Mask, Mask]:
-    right, left = labels == pair[0], labels == pair[1]
-    near = ndimage.distance_transform_edt(~right, sampling=grid.spacing) <= ndimage.distance_transform_edt(
-        ~left, sampling=grid.spacing
-    )
-    return lung & near, lung & ~near
+    """Each lung voxel to the nearer of the two parts."""
+    box = bounds(lung)
+    to_right, to_left = (ndimage.distance_transform_edt(labels[box] != i, sampling=grid.spacing) for i in pair)
+    right = np.zeros_like(lung)
+    right[box] = lung[box] & (to_right <= to_left)
+    return right, lung & ~right
 
 
 def _one_side(lung: Mask, grid: Grid) -> tuple[Mask, Mask]:

@@ -9,8 +9,8 @@ from ._grid import Mask, dilate, erode, largest, open_
 from ._heart import Chest
 from ._hull import hull_slices
 
-PLEURA_MM = (3.0, 4.5)  # the shell's reach outside and inside the lung's surface
-WALL_MM = 8.0  # ribs and the muscles of the belly
+PLEURA_MM = (5.0, 7.0)  # the shell's reach outside and inside the lung's surface
+WALL_MM = 4.0  # beneath the wall's outer face
 ABDOMEN_MM = 230.0  # lower than this under the diaphragm lies the pelvis
 RIBS_MM = 18.0  # ribs and pectoral muscles before the lungs' hull
 FAR = 1e6  # a slice spacing that keeps slices apart
@@ -37,7 +37,7 @@ def find_abdomen(chest: Chest, floor: np.ndarray, taken: Mask) -> Mask:
     plane = floor[:, None, None]
     lungs = chest.lungs
     above = np.maximum.accumulate(lungs[:, :, ::-1], axis=2)[:, :, ::-1]  # a lung lies higher in this column
-    space = (z < plane) | (above & (z < plane + 35.0 / grid.spacing[2]))
+    space = (z < plane) | (above & (z < plane + 18.0 / grid.spacing[2]))
     space &= z > float(np.median(floor)) - ABDOMEN_MM / grid.spacing[2]
     space &= erode(_within_wall(chest), WALL_MM, grid.spacing) & ~lungs & ~chest.bone & ~taken
     if chest.spine is not None:

@@ -17,7 +17,7 @@ from reg2rg.errors import UserError
 
 from ._air import split_air
 from ._airway import find_airway, find_carina
-from ._bone import blood_pool, bright_blocks, find_bone, find_spine, without_organs, without_vessels
+from ._bone import blood_pool, bright_blocks, find_bone, find_spine, vertebral_bodies, without_organs, without_vessels
 from ._grid import Grid, Mask, coarse, dilate, erode, refine
 from ._heart import Chest, between_lungs, chest_hull, dome_tops, find_heart, find_mediastinum, heart_floor
 from ._lungs import part_lungs
@@ -141,6 +141,8 @@ def assemble(hu: np.ndarray, grid: Grid, body: Mask, air: Mask, airway: Mask | N
     if spine is not None and pool.any():
         bone = without_vessels(grid, bone, spine, between, bottom)
     bone = without_organs(grid, bone, spine, np.asarray(hull[:, :, : middle + 1].any(axis=2)), bottom, middle)
+    if spine is not None:
+        bone |= vertebral_bodies(grid, bone, spine) & ~lungs & ~pool
     return Chest(grid, body, right, left, trunk, bone, hull, spine)
 
 
@@ -149,9 +151,7 @@ def name_out_of_view(result: Result, chest: Chest) -> None:
     result.notes.append("only the lung bases are in view: an abdominal CT")
     for region in ABOVE_BASES:
         result.masks[region] = np.zeros_like(chest.body)
-    floor = heart_floor(chest)
-    if floor is None:
-        floor = np.full(chest.body.shape[0], np.flatnonzero(chest.lungs.any(axis=(0, 1))).mean())
+    floor = np.full(chest.body.shape[0], chest.body.shape[2])  # the domes may be cut: all that isn't lung is abdomen
     result.take("abdomen", find_abdomen(chest, floor, result.masks["heart"]), "no soft tissue was found under the lungs")
 
 
