@@ -55,9 +55,13 @@ def draw_chest(body: Body) -> None:
     _lungs(body, frame)
     _vessels(body)
     _mediastinum(body)
-    _heart(body, frame)
+    if not body.look.scale_free:
+        _heart(body, frame)
     _airways(body)
-    (_scale_free_esophagus if body.look.scale_free else _esophagus)(body)
+    _esophagus(body)
+    if body.look.scale_free:
+        # Last, so that nothing cuts into a large heart: a cut would tell its size.
+        _heart(body, frame)
     _thyroid(body)
 
 
@@ -172,8 +176,11 @@ def _heart(body: Body, frame: HeartFrame) -> None:
         room[body.chest] = c.soft(np.maximum(body.cavity, body.floor))
     x, y, z = frame.radii
     muscle = 60 + 0.25 * blood
+    if body.look.scale_free:
+        # Fat all round: what the rim mixes with must not depend on how far the heart reaches.
+        c.paint(frame.part(body, (0, 0, 0), (x + 6, y + 6, z + 6)), FAT)
     sac = body.clip(frame.part(body, (0, 0, 0), (x + frame.fluid, y + frame.fluid, z + frame.fluid)), room)
-    others = BIT["mediastinum"] | BIT["lung"] | BIT["pleura"] | BIT["abdomen"] | BIT["bone"]
+    others = 0xFFFF if body.look.scale_free else BIT["mediastinum"] | BIT["lung"] | BIT["pleura"] | BIT["abdomen"]
     c.paint(sac, WATER if frame.fluid else muscle, add=BIT["heart"], remove=others)
     c.paint(body.clip(frame.part(body, (0, 0, 0), frame.radii), room), muscle)
     for offset, share in _CHAMBERS:
@@ -224,11 +231,14 @@ def _distal(body: Body, lobe: str, margin: float) -> None:
     points = body.path(chain(lobe))
     inside = (body.lung > 0).astype(np.float32)
     for p in points:
-        body.mark_airway(body.clip(body.canvas.ellipsoid(p, (margin + 5,) * 3), inside))
+        body.mark_airway(body.clip(body.canvas.ellipsoid(p, (margin + 4,) * 3), inside))
     airway(body, points, (2.5, 2.5, 2.5, 2.5), 1.2)
 
 
 def _esophagus(body: Body) -> None:
+    if body.look.scale_free:
+        _scale_free_esophagus(body)
+        return
     others = BIT["lung"] | BIT["pleura"]
     for i, patch in enumerate(body.canvas.tube(body.path(_ESOPHAGUS), (8.0, 8.0, 8.0, 8.5, 9.0))):
         body.canvas.paint(patch, 40.0, add=BIT["esophagus"], remove=others | (BIT["abdomen"] if i == 4 else 0))
@@ -242,7 +252,7 @@ def _scale_free_esophagus(body: Body) -> None:
     c, hernia = body.canvas, body.has("Hiatal hernia")
     top, bottom = 108.0, -104.0 + (hernia.size if hernia else 0.0)
     stretch = (top - bottom) / 212.0
-    others = BIT["lung"] | BIT["pleura"] | BIT["abdomen"] | BIT["heart"]
+    others = BIT["lung"] | BIT["pleura"] | BIT["abdomen"]
     kx, ky, kz = body.person.scale
     for patch in (
         c.capsule(body.mm((0, -30, top)), body.mm((-8, -38, bottom + 16 * stretch)), 8.0 * (kx + ky) / 2),

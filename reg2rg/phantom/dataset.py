@@ -28,7 +28,7 @@ from .. import __version__
 from ..anatomy import FINDINGS, REGIONS
 from ..errors import UserError, suggest
 from ..progress import Progress, silent
-from .look import PROFILES, Profile
+from .look import LOOKS, PROFILES, Profile
 from .plan import Plan, plan_study
 from .sentences import regions_in_view, report, sentences
 from .solids import GRIDS
@@ -194,7 +194,7 @@ def _write_chunk(task: tuple[Path, Settings, list[int]]) -> list[int]:
 def _write_study(out: Path, settings: Settings, index: int) -> int:
     plan = plan_study(settings.seed, index, settings.profile)
     name = volume_name(index, settings)
-    drawn = _stored(render(plan, settings.size), plan)
+    drawn = _stored(render(plan, settings.size), _axes(plan))
     patient = name.rsplit("_", 2)[0]
     folder = out / "volumes" / patient / f"{patient}a"
     folder.mkdir(parents=True, exist_ok=True)
@@ -216,13 +216,20 @@ def _write_masks(folder: Path, name: str, drawn: Rendered, plan: Plan, kind: str
             _write(folder / f"seg_{name}" / f"{region}.nii.gz", nifti(mask, drawn.affine))
 
 
-def _stored(drawn: Rendered, plan: Plan) -> Rendered:
-    """Every eighth study is stored LPS and not RAS: same anatomy, axes turned, affine to match."""
-    if plan.index % 8 != 3:
-        return drawn
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    flip[:2, 3] = [drawn.hu.shape[0] - 1, drawn.hu.shape[1] - 1]
-    return Rendered(drawn.hu[::-1, ::-1], drawn.bits[::-1, ::-1], drawn.affine @ flip)
+def _axes(plan: Plan) -> str:
+    """The orientation in which a study is stored: mostly RAS, every eighth LPS, in the strict profile more kinds."""
+    if plan.profile == "demo":
+        return "LPS" if plan.index % 8 == 3 else "RAS"
+    return {1: "LPS", 3: "LPS", 5: "LAS", 6: "PSR", 7: "SAL"}.get(plan.index % 8, "RAS")
+
+
+def _stored(drawn: Rendered, axes: str) -> Rendered:
+    """The same anatomy with its axes turned, and the affine to match."""
+    from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
+
+    turn = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(axes))
+    hu, bits = (apply_orientation(array, turn) for array in (drawn.hu, drawn.bits))
+    return Rendered(hu, bits, drawn.affine @ inv_ornt_aff(turn, drawn.hu.shape))
 
 
 def nifti(array: np.ndarray, affine: np.ndarray) -> bytes:
@@ -279,7 +286,8 @@ def _write_tables(out: Path, settings: Settings) -> None:
         "splits": {s: splits.count(s) for s in ("train", "valid", "test")},
         "findings": {f: sum(p.labels[f] for p in plans) for f in FINDINGS},
     }
-    _write(out / "phantom.json", json.dumps({**settings.to_json(), "counts": counts}, indent=2).encode())
+    told = {**settings.to_json(), "counts": counts, "leaks": dict(LOOKS[settings.profile].leaks)}
+    _write(out / "phantom.json", json.dumps(told, indent=2, ensure_ascii=False).encode())
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[Iterable[Any]]) -> None:

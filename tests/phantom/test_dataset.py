@@ -13,7 +13,7 @@ import pytest
 
 from reg2rg.anatomy import FINDINGS, REGIONS
 from reg2rg.errors import UserError
-from reg2rg.phantom import plan_study, sentences, write_phantom
+from reg2rg.phantom import plan_study, render, sentences, write_phantom
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -96,6 +96,20 @@ def test_turned_studies_show_the_same_anatomy(phantom: Path) -> None:
         spine = np.argwhere(bits >> REGIONS.index("bone") & 1).mean(axis=0)
         assert heart[0] < spine[0] - 1 and breast[1] > heart[1] > trachea[1] and heart[2] < trachea[2]
         assert np.asarray(image.dataobj).min() >= -1024
+
+
+def test_strict_studies_are_stored_in_many_ways(tmp_path: Path) -> None:
+    """Orientations and spacings differ; turned to RAS every one shows what its plan draws."""
+    write_phantom(tmp_path / "data", studies=11, seed=5, profile="strict", workers=2)
+    codes, shapes = set(), set()
+    for path in (tmp_path / "data" / "volumes").rglob("*.nii.gz"):
+        image = nibabel.load(path)
+        codes.add("".join(nibabel.aff2axcodes(image.affine)))
+        drawn = render(plan_study(5, int(path.name.split("_")[1]) - 1, "strict"))
+        turned = nibabel.as_closest_canonical(image)
+        shapes.add(turned.shape)
+        assert np.array_equal(np.asarray(turned.dataobj), drawn.hu) and np.allclose(turned.affine, drawn.affine)
+    assert {"RAS", "LPS", "LAS", "PSR", "SAL"} <= codes and len(shapes) >= 3
 
 
 def test_one_file_a_region(tmp_path: Path) -> None:
