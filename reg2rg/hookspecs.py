@@ -48,7 +48,8 @@ def register_segmenters(register: Register) -> None:
     """Segmenters: a CT volume to masks of the ten regions (paper Eq. 2).
 
     ``regions: frozenset[str]`` (what it can give), ``fingerprint: str`` (changes when its output would),
-    ``segment(volume: Volume) -> RegionMask`` on the volume's grid.
+    ``segment(volume: Volume) -> RegionMask`` on the volume's grid. A segmenter that reads masks made elsewhere also has
+    ``for_study(masks: Path)``: the same one, bound to one study's masks (a folder or a file).
     """
 
 
