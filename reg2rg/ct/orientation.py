@@ -16,9 +16,9 @@ LEAST_VOXEL_MM, LARGEST_VOXEL_MM = 0.05, 30.0
 
 def codes(affine: np.ndarray) -> str:
     """The direction in which each index grows, e.g. "LPS"."""
-    from nibabel.orientations import aff2axcodes
-
-    return "".join(code or "?" for code in aff2axcodes(affine))
+    matrix = np.asarray(affine, dtype=np.float64)[:3, :3]
+    nearest = np.abs(matrix).argmax(axis=0)
+    return "".join("LPI"[row] if matrix[row, column] < 0 else "RAS"[row] for column, row in enumerate(nearest))
 
 
 def obliqueness(affine: np.ndarray) -> float:

@@ -80,8 +80,12 @@ def _write(path: Path, volume: Volume, mask: RegionMask, study: Study, fingerpri
 
 def _write_text(file: Any, study: Study) -> None:
     # surrogates (a file name that isn't UTF-8) can't be stored as text: they become \udc.. escapes
-    text = json.dumps(dataclasses.asdict(study), ensure_ascii=True, sort_keys=True)
-    file.create_dataset("study", data=text)
+    file.create_dataset("study", data=_as_json(study))
+
+
+def _as_json(study: Study) -> str:
+    data = {field.name: getattr(study, field.name) for field in dataclasses.fields(study)}
+    return json.dumps(data, ensure_ascii=True, sort_keys=True, default=dict)
 
 
 def rewrite_text(path: Path, study: Study) -> None:
@@ -201,8 +205,7 @@ class Store:
         """A short hash of what the store holds: its studies, how their voxels were made, and their texts."""
         digest = hashlib.sha256(f"format {FORMAT}".encode())
         for study in self.studies():
-            text = json.dumps(dataclasses.asdict(study), sort_keys=True)
-            digest.update(f"{study_fingerprint(self.path(study.id))} {text}\n".encode())
+            digest.update(f"{study_fingerprint(self.path(study.id))} {_as_json(study)}\n".encode())
         return digest.hexdigest()[:16]
 
 

@@ -84,10 +84,7 @@ def preprocess(
     jobs, skipped, renewed = _plan(part, out, settings, print_, force, progress)
     outcomes = [Outcome(i, "done") for i in renewed]
     try:
-        with contextlib.closing(run_all(run_job, jobs, workers, cluster)) as running:
-            for outcome in running:
-                outcomes.append(outcome)
-                progress("preprocess", len(outcomes), len(jobs) + len(renewed), outcome.id)
+        _work(jobs, outcomes, workers, cluster, progress)
     finally:
         _sweep(out, None if part == sources else {s.id for s in part})
         failures = _close(out, info, outcomes, part, whole=part == sources)
@@ -95,6 +92,15 @@ def preprocess(
     traces = tuple(o.trace for o in outcomes if o.trace)
     seconds = round(time.monotonic() - began, 3)
     return Summary(len(part), done, skipped, len(failures), seconds, str(out), tuple(failures), traces)
+
+
+def _work(jobs: list[Job], outcomes: list[Outcome], workers: int, cluster: str, progress: Progress) -> None:
+    """Adds the outcome of each job to `outcomes` as it ends, so that an interrupted run knows what it did."""
+    total = len(outcomes) + len(jobs)
+    with contextlib.closing(run_all(run_job, jobs, workers, cluster)) as running:
+        for outcome in running:
+            outcomes.append(outcome)
+            progress("preprocess", len(outcomes), total, outcome.id)
 
 
 def _check_ids(sources: list[Source]) -> None:
@@ -184,8 +190,7 @@ def _state(path: Path, source: Source, print_: str) -> str:
     except UserError:
         return "broken"
     wanted = source.study(kept.provenance)
-    same = dataclasses.asdict(kept) == dataclasses.asdict(wanted)
-    return "finished" if same else "other text"
+    return "finished" if kept == wanted else "other text"
 
 
 def _sweep(out: Path, own: set[str] | None) -> None:

@@ -74,7 +74,7 @@ def run_job(job: Job) -> Outcome:
     try:
         stages.run()
     except UserError as error:
-        return stages.refused(_said(error, stages.stage), error.fix)
+        return stages.refused(_said(error, job.source), error.fix)
     except MemoryError:
         return stages.refused("there is not enough memory for it", "Use fewer --workers, or a machine with more memory.")
     except OSError as error:
@@ -110,8 +110,10 @@ class _Stages:
 
 
 def _for_study(tool: Any, source: Source) -> Any:
-    """A segmenter that reads masks gets those of this study."""
+    """A segmenter that reads masks gets those of this study, unless an option of its own names one file for all."""
     if not hasattr(tool, "for_study"):
+        return tool
+    if source.masks is None and getattr(tool, "masks", None):
         return tool
     if source.masks is None:
         raise UserError(
@@ -141,10 +143,10 @@ def _provenance(job: Job, volume: Volume, mask: RegionMask) -> dict[str, Any]:
     }
 
 
-def _said(error: UserError, stage: str) -> str:
+def _said(error: UserError, source: Source) -> str:
     """The fact, with the bare name of the mask file it concerns; the scan's own name is the id, or must not be said."""
-    name = Path(error.where).name if error.where and stage != "read" else ""
-    return f"{name}: {error.what}" if name else error.what
+    of_masks = source.masks is not None and error.where.startswith(str(source.masks))
+    return f"{Path(error.where).name}: {error.what}" if of_masks else error.what
 
 
 def _unexpected(error: Exception, job: Job) -> str:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from samples_ct import hu_array, ras_affine, write_nifti
 
 from reg2rg.ct import read_labels, read_volume, to_ras
+from reg2rg.ct.orientation import codes as axis_codes
 from reg2rg.errors import UserError
 
 ORIENTATIONS = [
@@ -59,6 +60,7 @@ def test_turning_moves_no_voxel_in_the_world(angles: tuple[float, ...], spacing:
     affine[:3, 3] = (5, -6, 7)
     array = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     stored, stored_affine = turned(array, affine, codes)
+    assert "".join(nib.aff2axcodes(stored_affine)) == axis_codes(stored_affine) == codes
     back, back_affine = to_ras(stored, stored_affine)
     where = {int(v): back_affine @ [*index, 1] for index, v in np.ndenumerate(back)}
     for index, value in np.ndenumerate(array):
