@@ -83,6 +83,12 @@ class Encoder(Component):
     freeze: bool = True
 
 
+class Adapter(Component):
+    """The adapter f_A; trained unless `freeze` (only behind a frozen encoder)."""
+
+    freeze: bool = False
+
+
 class Alignment(_Section):
     """Region–Report Alignment (Sec. III-D): `identify` puts the prefix P_i into the target, `shuffle` the region order."""
 
@@ -194,7 +200,7 @@ class Recipe(_Section):
     summary: str = ""
     views: Views = Views()
     volume_encoder: Annotated[Encoder, BeforeValidator(_component)] = Encoder(name="vit3d")
-    adapter: Annotated[Component, BeforeValidator(_component)] = Component(name="perceiver")
+    adapter: Annotated[Adapter, BeforeValidator(_component)] = Adapter(name="perceiver")
     geometry_encoder: Annotated[Component | None, BeforeValidator(_component_or_none)] = Component(name="mask-vit")
     alignment: Alignment = Alignment()
     prompt: PromptText = PromptText()

@@ -30,8 +30,8 @@ class Features:
 
 @torch.no_grad()
 def encode_features(model: Reg2RGModel, source: ViewSource, chunk: int = 16, progress: Progress = silent) -> Features:
-    """Runs the frozen encoder once over all views of `source`."""
-    model.visual.volume_encoder.eval()
+    """Runs the frozen part of the visual model once over all views of `source`."""
+    model.visual.eval()
     device = next(model.visual.volume_encoder.parameters()).device
     total, out = len(source.ids), Features(None, None)
     for start in range(0, total, chunk):

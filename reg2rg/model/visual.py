@@ -22,7 +22,7 @@ class VisualModel(nn.Module):
         super().__init__()
         views = recipe.views
         encoder = recipe.volume_encoder
-        self.frozen = encoder.freeze
+        self.frozen, self.adapter_frozen = encoder.freeze, encoder.freeze and recipe.adapter.freeze
         self.volume_encoder: nn.Module = plugins.resolve("volume-encoder", encoder.name, encoder.options, size=views.size)
         features: int = self.volume_encoder.width  # type: ignore[assignment]
         self.adapter: nn.Module = plugins.resolve("adapter", recipe.adapter.name, recipe.adapter.options, width=features)
@@ -41,30 +41,37 @@ class VisualModel(nn.Module):
         texture: Any = self.adapter.tokens if views.texture != "none" else 0
         geometry: Any = self.geometry_encoder.tokens if self.geometry_encoder else 0
         self.region_tokens: int = texture + geometry
-        if self.frozen:
-            self.volume_encoder.requires_grad_(False)
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+
+    def _frozen_parts(self) -> list[nn.Module]:
+        return [self.volume_encoder] * self.frozen + [self.adapter] * self.adapter_frozen
 
     def train(self, mode: bool = True) -> VisualModel:
-        """A frozen encoder stays in eval mode: no dropout, no statistics."""
+        """What is frozen stays in eval mode: no dropout, no statistics."""
         super().train(mode)
-        if self.frozen:
-            self.volume_encoder.eval()
+        for part in self._frozen_parts():
+            part.eval()
         return self
 
     def encode(self, volumes: Tensor) -> Tensor:
-        """f_V: (N, 1, H, W, D) → (N, tokens, features)."""
+        """f_V, and f_A where it is frozen too: (N, 1, H, W, D) → (N, tokens, features). What a feature cache holds."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.volume_encoder(volumes)
+            features = self.volume_encoder(volumes)
+            return self.adapter(features) if self.adapter_frozen else features
+
+    def _project(self, features: Tensor) -> Tensor:
+        return self.projection(features if self.adapter_frozen else self.adapter(features))
 
     def image(self, features: Tensor) -> Tensor:
-        """Eq. 7: the encoder's features of whole volumes (B, N, features) → global tokens (B, t, width)."""
-        return self.projection(self.adapter(features))
+        """Eq. 7: features of whole volumes (B, N, features) → global tokens (B, t, width)."""
+        return self._project(features)
 
     def regions(self, features: Tensor | None, masks: Tensor | None) -> Tensor:
         """Eqs. 3–5: features of the textures (R, N, features) and masks (R, 1, h, w, d) → region tokens (R, t + g, width)."""
         parts = []
         if features is not None:
-            parts.append(self.projection(self.adapter(features)))
+            parts.append(self._project(features))
         if self.geometry_encoder is not None and self.geometry_projection is not None and masks is not None:
             parts.append(self.geometry_projection(self.geometry_encoder(masks)))
         return torch.cat(parts, dim=1)

@@ -74,7 +74,7 @@ def model_card(model: Reg2RGModel, facts: Mapping[str, Any]) -> str:
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items() if isinstance(value, str | int | float))
     return (
         f"---\nlibrary_name: reg2rg\ntags: [radiology, chest-ct, report-generation]\n---\n\n# {recipe.name}\n\n"
-        f"{recipe.summary or 'A chest-CT report generator: sentences point at regions.'}\n\n"
+        f"{recipe.summary or 'A chest-CT report generator.'}\n\n"
         f"Volume encoder `{recipe.volume_encoder.name}`, adapter `{recipe.adapter.name}`, geometry encoder "
         f"`{recipe.geometry_encoder.name if recipe.geometry_encoder else 'none'}`, decoder `{recipe.decoder.name}`; "
         f"{total:,} parameters, {trained:,} trained. The resolved recipe is `recipe.yaml`.\n\n"

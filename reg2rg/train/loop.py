@@ -127,7 +127,7 @@ class Trainer:
             if not self.recipe.volume_encoder.freeze:
                 hint = "Set volume_encoder.freeze=true or training.cache_features=false."
                 raise UserError("features can be cached only while the volume encoder is frozen", fix=hint)
-            self.model.visual.volume_encoder.to(self.accelerator.device)
+            self.model.visual.to(self.accelerator.device)
             features = encode_features(self.model, source, progress=self.progress)
         return Samples(self.model, studies, source, features)
 
