@@ -8,26 +8,27 @@ from scipy import ndimage
 from ._grid import Grid, Mask, bounds, close, dilate, erode, fill_slices, grow, keep_larger
 
 EDGE = -500  # HU: the lung's edge at full resolution, halfway between lung and tissue
+WIDTH_MM = (150.0, 220.0)  # one lung alone is less wide than this: where both sides are cut, where one is
 APART_MM = 60.0  # two lungs' centres are at least so far apart
 VESSEL_MM = 7.5  # vessels up to twice this width belong to the lung
 
 
-def part_lungs(air: Mask, airway: Mask, grid: Grid) -> tuple[Mask, Mask]:
+def part_lungs(air: Mask, airway: Mask, body: Mask, grid: Grid) -> tuple[Mask, Mask]:
     """(right, left) on the coarse grid, vessels taken in; one is empty where only one lung is in view."""
     lung = keep_larger(air & ~dilate(airway, 2.0, grid.spacing), 8.0 / grid.ml)
-    right, left = _sides(lung, grid)
+    right, left = _sides(lung, body, grid)
     right, left = _whole(right, grid), _whole(left, grid)
     return right & ~airway, left & ~right & ~airway
 
 
-def _sides(lung: Mask, grid: Grid) -> tuple[Mask, Mask]:
+def _sides(lung: Mask, body: Mask, grid: Grid) -> tuple[Mask, Mask]:
     """Parts the lungs at their thinnest joint: erosion until two large parts lie side by side, then nearest part."""
     for mm in (0.0, 2.5, 5.0, 7.5, 10.0, 12.5):
         core = erode(lung, mm, grid.spacing) if mm else lung
         labels, n = ndimage.label(core)
         if n and (pair := _pair(labels, n, grid)):
             return _nearest(lung, labels, pair, grid)
-    return _one_side(lung, grid)
+    return _one_side(lung, body, grid)
 
 
 def _pair(labels: np.ndarray, n: int, grid: Grid) -> tuple[int, int] | None:
@@ -53,18 +54,27 @@ def _nearest(lung: Mask, labels: np.ndarray, pair: tuple[int, int], grid: Grid) 
     return right, lung & ~right
 
 
-def _one_side(lung: Mask, grid: Grid) -> tuple[Mask, Mask]:
-    """Lungs that can't be parted: one lung where a side of the volume cuts the chest, else two parted at the middle."""
-    empty = np.zeros_like(lung)
+def _one_side(lung: Mask, body: Mask, grid: Grid) -> tuple[Mask, Mask]:
+    """Lungs that can't be parted: one lung where the volume cuts the chest, else two parted at the middle."""
     box = bounds(lung)
-    if box is None:
-        return empty, empty
-    cut_left, cut_right = box[0].start == 0, box[0].stop == lung.shape[0]  # x grows to the patient's right
-    if cut_left != cut_right and (box[0].stop - box[0].start) * grid.spacing[0] < 220.0:
-        return (lung, empty) if cut_left else (empty, lung)
+    if box is None or (side := _side(lung, body, box, grid)) == "right":
+        return lung, np.zeros_like(lung)
+    if side == "left":
+        return np.zeros_like(lung), lung
     right = lung.copy()
     right[: (box[0].start + box[0].stop) // 2] = False
     return right, lung & ~right
+
+
+def _side(lung: Mask, body: Mask, box: tuple[slice, ...], grid: Grid) -> str:
+    """Which lung a single one is, "" where it may be both. x grows to the right, so a right lung's middle is cut at x = 0."""
+    width = (box[0].stop - box[0].start) * grid.spacing[0]
+    low, high = (bool(body[edge, box[1], box[2]].mean() > 0.5) for edge in (0, -1))
+    if width < WIDTH_MM[1] and low != high:
+        return "right" if low else "left"
+    if width < WIDTH_MM[0] and low and high:
+        return "left" if lung[0].sum() > lung[-1].sum() else "right"
+    return ""
 
 
 def _whole(lung: Mask, grid: Grid) -> Mask:

@@ -48,9 +48,10 @@ def read_on_grid(path: Path, volume: Volume) -> np.ndarray:
         array = array[..., 0]
     if array.ndim != 3 or array.dtype.kind not in "iufb":
         raise UserError(f"a mask is a 3-D image, this one is {_size(array.shape)}", path, "Save one mask a file.")
-    if not np.isfinite(stored.affine).all() or abs(np.linalg.det(stored.affine[:3, :3])) < 1e-9:
+    placed = np.isfinite(stored.affine).all() and abs(np.linalg.det(stored.affine[:3, :3])) > 1e-9
+    turn = nib.orientations.io_orientation(stored.affine) if placed else np.full((3, 2), np.nan)
+    if np.isnan(turn).any():
         raise UserError("its header has no place in the world (no affine)", path, _MEND)
-    turn = nib.orientations.io_orientation(stored.affine)
     affine = stored.affine @ nib.orientations.inv_ornt_aff(turn, array.shape)
     array = nib.orientations.apply_orientation(array, turn)
     _check_grid(path, array.shape, affine, volume)
@@ -87,7 +88,15 @@ def _read_nifti(path: Path) -> Stored:
         stored: Any = image.dataobj
         plain = stored.slope == 1 and stored.inter == 0
         array = stored.get_unscaled() if plain else np.asarray(stored, dtype=np.float32)
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, ValueError, EOFError) as error:
+    except (
+        nib.filebasedimages.ImageFileError,
+        nib.spatialimages.HeaderDataError,
+        nib.wrapstruct.WrapStructError,
+        OSError,
+        ValueError,
+        EOFError,
+        OverflowError,
+    ) as error:
         raise UserError(
             "it isn't a whole NIfTI image", path, "Make the file again: it is cut short or another format."
         ) from error

@@ -124,7 +124,7 @@ def only_bases(chest: Chest) -> bool:
 def assemble(hu: np.ndarray, grid: Grid, body: Mask, air: Mask, airway: Mask | None) -> Chest | None:
     """Lungs, bones and spine on the coarse grid; None where no lung is left without the airway."""
     trunk = np.zeros_like(body) if airway is None else coarse(airway.view(np.int8), grid.voxel, blocks=grid.step).hu >= 0.4
-    right, left = part_lungs(air, trunk, grid)
+    right, left = part_lungs(air, trunk, body, grid)
     lungs = right | left
     if not lungs.any():
         return None
