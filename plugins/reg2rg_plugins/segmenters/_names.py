@@ -36,7 +36,7 @@ def read_names(path: Path) -> dict[int, str]:
 
 
 def _csv_rows(text: str) -> Iterable[tuple[Any, Any]]:
-    delimiter = "\t" if "\t" in text.splitlines()[0:1] else ","
+    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
     rows = [r for r in csv.reader(text.splitlines(), delimiter=delimiter) if any(cell.strip() for cell in r)]
     if rows and not any(cell.strip().isdigit() for cell in rows[0]):
         rows = rows[1:]  # the head

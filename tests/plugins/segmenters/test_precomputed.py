@@ -102,6 +102,7 @@ def test_every_orientation_and_format_is_turned(tmp_path: Path, volume: Volume, 
         ("t.yml", "lung: [1, 2]\nheart: 7\nbreast: 9\n"),
         ("t.json", json.dumps({"1": "lung", "2": "lung", "7": "heart", "9": "breast"})),
         ("t.csv", "label,region\n1,lung\n2,lung\n7,heart\n9,breast\n"),
+        ("t.tsv", "label\tregion\n1\tlung\n2\tlung\n7\theart\n9\tbreast\n"),
         ("u.csv", "lung,1\nlung,2\nheart,7\nbreast,9\n"),
     ],
 )
