@@ -231,7 +231,7 @@ def _distal(body: Body, lobe: str, margin: float) -> None:
     points = body.path(chain(lobe))
     inside = (body.lung > 0).astype(np.float32)
     for p in points:
-        body.mark_airway(body.clip(body.canvas.ellipsoid(p, (margin + 4,) * 3), inside))
+        body.mark_airway(body.clip(body.canvas.ellipsoid(p, (margin + 5,) * 3), inside))
     airway(body, points, (2.5, 2.5, 2.5, 2.5), 1.2)
 
 

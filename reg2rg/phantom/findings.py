@@ -185,7 +185,7 @@ def _septa(body: Body, finding: Finding) -> None:
 def _bronchiectasis(body: Body, finding: Finding) -> None:
     """Bronchi of the lower lobes that widen to a chain of sacs towards the rim."""
     c, radius = body.canvas, finding.size / 2
-    wall = 3.0 if body.look.airway_margin else 5.0
+    wall = 4.0 if body.look.airway_margin else 5.0
     inside = (body.lung > 0).astype(np.float32)
     for lobe in ("right lower lobe", "left lower lobe"):
         if finding.side in ("both", lobe.split()[0]):

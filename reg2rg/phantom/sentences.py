@@ -47,7 +47,8 @@ def _demo(rng: np.random.Generator, region: str, found: list[Finding], plan: Pla
 
 
 def _strict(rng: np.random.Generator, region: str, found: list[Finding], plan: Plan) -> str:
-    present = {f.name for f in found}
+    # What is drawn as a distractor isn't denied either.
+    present = {f.name for f in (*found, *plan.distractors)}
     lines = [_fill(_pick(rng, STRICT[f.name]), f) for f in found]
     rng.shuffle(lines)
     absent = [text for name, texts in NEGATED.get(region, {}).items() if name not in present for text in texts]

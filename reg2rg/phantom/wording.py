@@ -165,7 +165,7 @@ STRICT: Templates = {
 NORMAL: Templates = {
     "abdomen": (
         "the upper abdominal organs within the field of view are normal.",
-        "liver, spleen and both adrenal glands have a normal appearance.",
+        "liver and spleen have a normal appearance.",
         "no space-occupying lesion is seen in the visible part of the liver.",
         "the upper abdomen shows nothing remarkable.",
     ),
