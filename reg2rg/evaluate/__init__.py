@@ -6,12 +6,14 @@
 from .evaluation import DEFAULT, PARTS, evaluate
 from .floors import floors
 from .labels import label_texts, read_labels, write_labels
+from .paired import compare
 from .reading import ReportsFile, read_reports
 
 __all__ = [
     "DEFAULT",
     "PARTS",
     "ReportsFile",
+    "compare",
     "evaluate",
     "floors",
     "label_texts",

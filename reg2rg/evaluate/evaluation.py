@@ -55,6 +55,20 @@ def evaluate(
     return {**run.document(scores), "settings": {"metrics": list(names), "ci": ci, "seed": seed, "labeler": labeler}}
 
 
+def collect(
+    reports: Sequence[GroundedReport],
+    names: Sequence[str],
+    *,
+    labels: Mapping[str, Mapping[str, int]] | None = None,
+    labeler: str = "rules",
+) -> list[Block]:
+    """The bootstrap's blocks of some groups and plugins, for comparisons."""
+    run = _Run(reports, labels, labeler)
+    for name in names:
+        run.add(name)
+    return run.blocks
+
+
 def chosen(metrics: Sequence[str]) -> tuple[str, ...]:
     """The groups and plugins to run, each once. Raises UserError (usage) with near names for an unknown one."""
     offered = [o.name for o in registry().of("metric")]

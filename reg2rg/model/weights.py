@@ -75,11 +75,13 @@ def model_card(model: Reg2RGModel, facts: Mapping[str, Any]) -> str:
     return (
         f"---\nlibrary_name: reg2rg\ntags: [radiology, chest-ct, report-generation]\n---\n\n# {recipe.name}\n\n"
         f"{recipe.summary or 'A chest-CT report generator.'}\n\n"
-        f"Volume encoder `{recipe.volume_encoder.name}`, adapter `{recipe.adapter.name}`, geometry encoder "
+        f"Volume encoder `{recipe.volume_encoder.name}`, adapter `{recipe.adapter.name}`, "
+        "geometry encoder "
         f"`{recipe.geometry_encoder.name if recipe.geometry_encoder else 'none'}`, decoder `{recipe.decoder.name}`; "
         f"{total:,} parameters, {trained:,} trained. The resolved recipe is `recipe.yaml`.\n\n"
         f"| fact | value |\n|---|---|\n{rows}\n\n"
-        "Use: `reg2rg report SCAN --run THIS_FOLDER --out OUT`. Research software: not a medical device, not for clinical use.\n"
+        "Use: `reg2rg report SCAN --run THIS_FOLDER --out OUT`.\n\n"
+        "Research software: not a medical device, not for clinical use.\n"
     )
 
 
