@@ -11,6 +11,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from training import Small, make_small
+
 # a busy machine makes a slow example, not a failed test; the same examples are tried each time
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -45,3 +48,9 @@ def reg2rg() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, **options)  # type: ignore[call-overload]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, reg2rg: Callable[..., subprocess.CompletedProcess[str]]) -> Small:
+    """A store of thirty phantoms and a run of eight steps."""
+    return make_small(tmp_path_factory.mktemp("small"), reg2rg)

@@ -23,26 +23,17 @@ class HuggingFace:
         from transformers import AutoModelForCausalLM
 
         _quiet()
-        tokenizer = load_tokenizer(self.base, self.revision)
+        source = locate(self.base, self.revision)
+        tokenizer = load_tokenizer(source)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                self.base, revision=self.revision, dtype=getattr(torch, self.dtype), use_safetensors=True
-            )
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, self.dtype), use_safetensors=True)
         except (OSError, ValueError) as error:
-            raise self._missing(error) from error
-        return model, tokenizer
-
-    def _missing(self, error: Exception) -> UserError:
-        if Path(self.base).is_dir():
-            return UserError(
+            raise UserError(
                 f"the folder holds no causal language model that can be loaded ({_first_line(error)})",
                 self.base,
                 "It needs config.json, model.safetensors and the tokenizer's files.",
-            )
-        return UserError(
-            f"the weights of the decoder '{self.base}' are not on this machine and could not be fetched",
-            fix="Download them where you may, and point to the folder: --decoder FOLDER (config.json, *.safetensors, tokenizer).",
-        )
+            ) from error
+        return model, tokenizer
 
 
 class Llama2(HuggingFace):
@@ -54,24 +45,58 @@ class Llama2(HuggingFace):
         super().__init__(path, revision, dtype)
 
 
-def load_tokenizer(path: str, revision: str | None = None) -> Any:
-    """The tokenizer of a model; special tokens that its files leave empty are set to SentencePiece's own."""
+def locate(base: str, revision: str | None = None) -> str:
+    """The folder of a model: `base` itself, the hub's copy on this machine, or one fetched now.
+
+    Raises UserError where the weights are neither here nor to be had; a machine without network is told so at once.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    if Path(base).is_dir():
+        return base
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt"]
+    try:
+        folder = snapshot_download(base, revision=revision, local_files_only=True, allow_patterns=wanted)
+        if any(Path(folder).glob("*.safetensors")):
+            return folder
+    except HFValidationError as error:
+        raise UserError(
+            "there is no such folder, and this is no name on the hub", base, "Point to a folder: --decoder FOLDER."
+        ) from error
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        HfApi().model_info(base, revision=revision, timeout=10)  # one quick question, where loading would retry for minutes
+        return snapshot_download(base, revision=revision, allow_patterns=wanted)
+    except (HfHubHTTPError, OSError, RuntimeError) as error:
+        raise _absent(base, error) from error
+    except Exception as error:  # the HTTP client's own errors have no common public base
+        if type(error).__module__.startswith("httpx"):
+            raise _absent(base, error) from error
+        raise
+
+
+def _absent(base: str, error: Exception) -> UserError:
+    return UserError(
+        f"the weights of the decoder '{base}' are not on this machine and could not be fetched ({_first_line(error)})",
+        fix="Download them where you may, and point to them: --decoder FOLDER (config.json, *.safetensors, tokenizer).",
+    )
+
+
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer of a model's folder; special tokens that its files leave empty are set to SentencePiece's own."""
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(path)
     except RecursionError:  # a LLaMA folder whose configuration holds empty special tokens
         tokenizer = AutoTokenizer.from_pretrained(path, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
     except (OSError, ValueError) as error:
-        if Path(path).is_dir():
-            raise UserError(
-                f"the folder holds no tokenizer that can be loaded ({_first_line(error)})",
-                path,
-                "Put tokenizer.json or tokenizer.model there.",
-            ) from error
         raise UserError(
-            f"the decoder '{path}' is not on this machine and could not be fetched",
-            fix="Download its weights and tokenizer where you may, and point to the folder: --decoder FOLDER.",
+            f"the folder holds no tokenizer that can be loaded ({_first_line(error)})",
+            path,
+            "Put tokenizer.json or tokenizer.model there.",
         ) from error
     if tokenizer.eos_token_id is None:
         raise UserError("the tokenizer has no end token", path, "Set eos_token in tokenizer_config.json.")
