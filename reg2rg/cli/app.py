@@ -91,6 +91,7 @@ def main(
 def run(arguments: list[str] | None = None) -> None:
     """Runs the command line: a user's fault is one sentence and an exit code, anything else keeps its traceback."""
     debug = os.environ.get("REG2RG_DEBUG") == "1"
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its warnings are about models that aren't ours
     try:
         app(args=arguments, prog_name="reg2rg")
     except UserError as error:

@@ -82,6 +82,8 @@ class RegionGrammar:
                 row.path = list(self.opening) if opens else []
         if row.path is not None:
             self._hold(row, scores)
+        elif row.slot + 1 == row.slots and self.opening and written[-len(self.opening) + 1 :] == self.opening[:-1]:
+            scores[self.opening[-1]] = float("-inf")  # no region is left to open
 
     def _hold(self, row: _Row, scores: Tensor) -> None:
         """Leaves only the tokens that go on with a prefix whose name is unused."""

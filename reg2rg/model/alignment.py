@@ -67,7 +67,7 @@ def read_back(text: str, slots: int, recipe: Recipe) -> list[Part]:
     """The written text cut into `slots` parts; the last mention of a slot wins, a slot never mentioned is named ""."""
     parts = {slot: Part(slot, "", "") for slot in range(slots)}
     found = list(prefix_pattern(recipe).finditer(text)) if recipe.alignment.identify else []
-    for match, following in zip(found, [*found[1:], None], strict=True):
+    for match, following in zip(found, [*found[1:], None], strict=False):
         slot = int(match["i"])
         body = text[match.end() : following.start() if following else len(text)]
         if slot in parts:

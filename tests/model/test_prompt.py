@@ -108,3 +108,7 @@ def test_slot_order_depends_on_its_key_alone() -> None:
 def test_finding_weights() -> None:
     assert finding_weights(("heart", "lung"), {"Cardiomegaly": 1, "Emphysema": 0}, 2.0) == (2.0, 1.0)
     assert finding_weights(("heart",), {"Cardiomegaly": 1}, 1.0) == ()
+
+
+def test_a_text_without_any_prefix_gives_unnamed_slots() -> None:
+    assert [(p.named, p.text) for p in read_back("Free text.", 2, OFFICIAL)] == [("", ""), ("", "")]
