@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +69,19 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def demo(out: Path, *, seed: int = 0, studies: int = 950, progress: Progress = silent) -> dict[str, Any]:
+def demo(
+    out: Path, *, seed: int = 0, studies: int = 950, sets: Sequence[str] = (), progress: Progress = silent
+) -> dict[str, Any]:
     """Runs everything into the folder `out` and gives the summary: scores beside floors and ceiling, seconds, the page.
 
-    The same command goes on where it was interrupted. Raises UserError for fewer than 24 studies.
+    `sets` are KEY=VALUE changes of the recipe `tiny`. The same command goes on where it was interrupted. Raises UserError for
+    fewer than 24 studies.
     """
     if studies < 24:
         raise UserError(f"{studies} studies are too few for three splits", "--studies", "Give at least 24.", EXIT_USAGE)
     started = time.monotonic()
     seconds: dict[str, float] = {}
-    recipe = recipes.load("tiny", {"training": {"seed": seed}})
+    recipe = recipes.load("tiny", {"training": {"seed": seed}}, sets)
 
     def lap(name: str) -> None:
         seconds[name] = round(time.monotonic() - started - sum(seconds.values()), 1)

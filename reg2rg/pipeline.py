@@ -78,7 +78,8 @@ class ReportResult:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "report.txt", self.to_text())
         write_text(folder / "report.json", json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n")
-        notes = (*self.volume.notes, *self.mask.notes)
+        # what matters most stands first
+        notes = (*self.grounded.settings.get("warnings", ()), *self.volume.notes, *self.mask.notes)
         write_study_page(folder / "page.html", volume=self.volume, mask=self.mask, report=self.grounded, notes=notes)
         return folder / "page.html"
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
-import hypothesis
-import pytest
+# Two test processes on two cores: one thread each, or they wait for each other at every tensor operation.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from training import Small, make_small
+from training import Small, make_small  # noqa: E402
 
 # a busy machine makes a slow example, not a failed test; the same examples are tried each time
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from .console import emit_json, progress_bar, say, show
+from .options import SetOption
 
 
 def command(
     out: Annotated[Path, typer.Option(help="Folder for data, store, run, reports, scores and page.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of the phantoms and of training.")] = 0,
     studies: Annotated[int, typer.Option(min=24, help="Phantoms to make, all splits together.")] = 950,
+    set_: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Makes phantoms, preprocesses, trains, writes reports, scores them beside their floors and draws the page.
@@ -25,7 +27,7 @@ def command(
     from ..demo import demo
 
     with progress_bar() as progress:
-        result = demo(out, seed=seed, studies=studies, progress=progress)
+        result = demo(out, seed=seed, studies=studies, sets=set_ or (), progress=progress)
     if as_json:
         emit_json(result)
         return

@@ -32,7 +32,9 @@ def test_views_equal_the_official_preprocessing(shared: Path) -> None:
         volume, mask = study(*case.volume())
         views = make_views(volume, mask, Views(), REGIONS)
         if case.data.get("official_raises"):
-            assert not set(views.regions) & {r for r, b in case.data.get("crop_boxes", {}).get("boxes", {}).items() if b is None}
+            assert not set(views.regions) & {
+                r for r, b in case.data.get("crop_boxes", {}).get("boxes", {}).items() if b is None
+            }
             continue
         tolerance = case.data["tolerance_abs"]
         assert views.image is not None

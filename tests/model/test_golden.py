@@ -69,7 +69,13 @@ def test_one_grey_channel_equals_three_equal_ones() -> None:
 def test_perceiver(shared: Path, folder: Path) -> None:
     case = Case(folder)
     c = case.data["config"]
-    options = {"tokens": c["num_latents"], "depth": c["depth"], "heads": c["heads"], "head_dim": c["dim_head"], "mlp_ratio": c["ff_mult"]}
+    options = {
+        "tokens": c["num_latents"],
+        "depth": c["depth"],
+        "heads": c["heads"],
+        "head_dim": c["dim_head"],
+        "mlp_ratio": c["ff_mult"],
+    }
     model = load(plugins.resolve("adapter", "perceiver", options, width=c["dim"]), case.weights("perceiver."))
     x = torch.from_numpy(case.input("input:features"))
     out = model(x.flatten(0, 1).flatten(1, 2)).unflatten(0, x.shape[:2])
