@@ -9,14 +9,14 @@ import sys
 # Two test processes on two cores: one thread each, or they wait for each other at every tensor operation.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
+from collections.abc import Callable
+from pathlib import Path
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from training import Small, make_small  # noqa: E402
+from training import Small, make_small
 
 # a busy machine makes a slow example, not a failed test; the same examples are tried each time
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)

@@ -17,7 +17,7 @@ from reg2rg.model.composite import assemble, nll
 from reg2rg.model.visual import VisualModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from golden import Case, cases, shared_golden
+from golden import Case, shared_golden
 
 
 def load(module: nn.Module, weights: dict) -> nn.Module:
