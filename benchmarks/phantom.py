@@ -41,8 +41,9 @@ In `demo` leaks are allowed; `phantom.json` names them under "leaks". In `strict
 
 - Cardiomegaly, pericardial effusion and hiatal hernia are scale-free as solids: the crop resized to its box shows the same
   shape whatever the size (a test holds that). Something still leaks: the crops reader beats saying yes to everybody, probably
-  since a crop of few voxels enlarged to 32×32×16 shows how many it had. A reader of the heart's crop alone (500 studies, 1500 steps,
-  calcification 1.00) gave for cardiomegaly and pericardial effusion 0.56 and 0.33 on the small grid, 0.44 and 0.35 on medium.
+  since a crop of few voxels enlarged to 32×32×16 shows how many it had. A reader of the heart's crop alone (500
+  studies, 1500 steps, calcification 1.00) gave for cardiomegaly and pericardial effusion 0.56 and 0.33 on the small
+  grid, 0.44 and 0.35 on medium.
 - Pericardial effusion has the heart's own density there and shows as a taller heart only.
 - Bulk findings of low contrast (mosaic attenuation, emphysema, lung opacity) are in the whole volume, but this reader
   doesn't find them there at this budget. Whether a larger one would was not tried.
