@@ -120,7 +120,13 @@ def bad_scans(folder: Path) -> dict[str, tuple[Path, str]]:
     cut = folder / "cut.nii.gz"
     cut.write_bytes(whole[: len(whole) // 2])
     mr = folder / "mr.nii.gz"
-    mr.write_bytes(gzip.compress(gzip.decompress(save("mr0.nii.gz", np.abs(chest) + 100).read_bytes())))
+    mr.write_bytes(
+        gzip.compress(
+            gzip.decompress(
+                save("mr0.nii.gz", np.random.default_rng(1).integers(0, 800, chest.shape).astype(np.int16)).read_bytes()
+            )
+        )
+    )
     return {
         "no such file": (folder / "none.nii.gz", "no such"),
         "empty folder": (empty, "empty"),
