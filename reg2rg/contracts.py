@@ -181,10 +181,18 @@ class StudyViews:
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class VisualTokens:
-    """One study's visual tokens in the decoder's width w: `image` (t, w) or None, `regions` (n, t + g, w)."""
+    """Visual tokens of a batch in the decoder's width w: `image` (B, t, w) or None, `regions` (R, t + g, w) or None.
+
+    R counts the regions of all studies, side by side.
+    """
 
     image: torch.Tensor | None
-    regions: torch.Tensor
+    regions: torch.Tensor | None
+
+    def __post_init__(self) -> None:
+        for name, tokens in (("image", self.image), ("regions", self.regions)):
+            if tokens is not None and tokens.ndim != 3:
+                raise _refuse(f"visual tokens ({name}) are 3-D, these are {tokens.ndim}-D")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -34,20 +34,17 @@ class Reg2RGModel(nn.Module):
 
     def table(self, batch: Batch) -> Tensor:
         """Each study's visual rows (B, rows, width), as `model.prompt` lays them out; slots that a study lacks are zero."""
-        encode = (lambda x: x) if batch.encoded else self.visual.encode
+        seen = self.visual(batch.images, batch.textures, batch.masks, batch.encoded)
         tags = torch.cat([self.visual.image_tags, self.visual.region_tags]).expand(len(batch.ids), -1, -1)
         rows = [tags]
-        if batch.images is not None:
-            rows.append(self.visual.image(encode(batch.images)))
-        count, width = self.visual.region_tokens, tags.shape[-1]
-        if count and len(batch.slot):
-            textures = None if batch.textures is None else encode(batch.textures)
-            tokens = self.visual.regions(textures, batch.masks)
+        if seen.image is not None:
+            rows.append(seen.image)
+        if seen.regions is not None and len(batch.slot):
+            tokens = seen.regions
             if self.recipe.prompt.index_embedding:
                 tokens = tokens + self._index_embeddings(batch.slot)[:, None]
-            slots = torch.zeros(
-                len(batch.ids), int(batch.slot.max()) + 1, count, width, dtype=tokens.dtype, device=tokens.device
-            )
+            shape = (len(batch.ids), int(batch.slot.max()) + 1, *tokens.shape[1:])
+            slots = torch.zeros(shape, dtype=tokens.dtype, device=tokens.device)
             rows.append(slots.index_put((batch.study, batch.slot), tokens).flatten(1, 2))
         return torch.cat([r.to(tags.dtype) for r in rows], dim=1)
 

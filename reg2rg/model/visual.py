@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import plugins
+from ..contracts import VisualTokens
 from ..recipe import Recipe
 
 
@@ -63,15 +64,14 @@ class VisualModel(nn.Module):
     def _project(self, features: Tensor) -> Tensor:
         return self.projection(features if self.adapter_frozen else self.adapter(features))
 
-    def image(self, features: Tensor) -> Tensor:
-        """Eq. 7: features of whole volumes (B, N, features) → global tokens (B, t, width)."""
-        return self._project(features)
-
-    def regions(self, features: Tensor | None, masks: Tensor | None) -> Tensor:
-        """Eqs. 3–5: features of the textures (R, N, features) and masks (R, 1, h, w, d) → region tokens (R, t + g, width)."""
-        parts = []
-        if features is not None:
-            parts.append(self._project(features))
+    def forward(
+        self, images: Tensor | None, textures: Tensor | None, masks: Tensor | None, encoded: bool = False
+    ) -> VisualTokens:
+        """Views of a batch → tokens: images (B, 1, H, W, D) by Eq. 7, textures (R, 1, H, W, D) and masks (R, 1, h, w, d) by
+        Eqs. 3–5, texture and geometry side by side. `encoded`: images and textures are what `encode` gave before.
+        """
+        image, *parts = [None if x is None else self._project(x if encoded else self.encode(x)) for x in (images, textures)]
         if self.geometry_encoder is not None and self.geometry_projection is not None and masks is not None:
             parts.append(self.geometry_projection(self.geometry_encoder(masks)))
-        return torch.cat(parts, dim=1)
+        given = [p for p in parts if p is not None]
+        return VisualTokens(image, torch.cat(given, dim=1) if given else None)
