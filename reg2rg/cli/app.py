@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ..errors import EXIT_FAILED, UserError
+from ..errors import EXIT_FAILED, EXIT_USAGE, UserError, suggest
 
 COMMANDS: dict[str, str] = {
     "demo": "Phantom → preprocess → train → generate → evaluate → page, in minutes, without downloads.",
@@ -45,6 +45,8 @@ class LazyGroup(TyperGroup):
         return TyperCommand(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, Any]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise UserError(f"no command is called '{args[0]}'", fix=suggest(args[0], COMMANDS), code=EXIT_USAGE)
         name, _, rest = super().resolve_command(ctx, args)
         return name, load_command(str(name)), rest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,8 @@ def command(
 
     with progress_bar() as progress:
         result = train(chosen, store, out, init=init or (), resume=resume, progress=progress)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes, one speaks
     if as_json:
         facts = {k: getattr(result, k) for k in ("steps", "loss", "seconds", "parameters", "trained")}
         emit_json({"run": str(result.run), "recipe": chosen.name, **facts})

@@ -81,6 +81,8 @@ def open_views(
         return live
     folder = store.root / "cache" / f"views-{_fingerprint(live)}"
     if not (folder / "done.json").is_file():
+        if not os.access(store.root, os.W_OK):  # a store on a read-only disk is slower, not useless
+            return live
         _build(live, folder, workers if workers is not None else (os.cpu_count() or 1), progress)
     return CachedViews(folder, ids)
 

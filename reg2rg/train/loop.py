@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,6 +70,11 @@ def train(
     return Trainer(recipe, store, out, progress).run(list(init), resume)
 
 
+def accelerated() -> bool:
+    """Whether torch sees a GPU."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 class Trainer:
     """One training run: built once, then `run`."""
 
@@ -77,8 +83,14 @@ class Trainer:
 
         self.recipe, self.store, self.out, self.progress = recipe, store, Path(out), progress
         precision = recipe.training.precision
-        self.accelerator = Accelerator(mixed_precision=None if precision == "no" else precision)
+        # without an accelerator it must be told, or several processes train alone side by side
+        self.accelerator = Accelerator(mixed_precision=None if precision == "no" else precision, cpu=not accelerated())
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        if self.world != int(os.environ.get("WORLD_SIZE", "1")):
+            raise UserError(
+                f"{os.environ['WORLD_SIZE']} processes were started, but they don't train together",
+                fix="Start them with torchrun.",
+            )
         self.folder = self.out / "checkpoints"
 
     def run(self, init: Sequence[Path], resume: bool) -> Result:
@@ -178,16 +190,17 @@ class Trainer:
     def _step(self, chosen: list[int], epoch: int) -> tuple[float, float]:
         """One optimizer step over the studies `chosen`; the loss is the mean over studies of their means over tokens."""
         spec = self.recipe.training
-        mine = chosen[self.rank :: self.world]
+        mine, size = chosen[self.rank :: self.world], spec.batch_size
         total = torch.zeros((), device=self.accelerator.device)
-        for start in range(0, len(mine), spec.batch_size):
-            part = mine[start : start + spec.batch_size]
-            samples = [self.samples.training(i, spec.seed, epoch) for i in part]
+        # every process makes as many passes, or those that have one more would wait for the others for ever
+        for start in range(0, math.ceil(len(chosen) / self.world), size):
+            part = mine[start : start + size]
+            samples = [self.samples.training(i, spec.seed, epoch) for i in part or chosen[:1]]
             batch = collate(samples, self.model.tokenizer.pad_token_id).to(self.accelerator.device)
             with self.accelerator.autocast():
                 nll, count = self.wrapped(batch)
+            loss = (nll / count.clamp(min=1e-6)).sum() / len(chosen) * (1.0 if part else 0.0)
             # each process holds a share of the step; DDP averages gradients, hence the factor
-            loss = (nll / count.clamp(min=1e-6)).sum() / len(chosen)
             self.accelerator.backward(loss * self.world)
             total += loss.detach()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
