@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import recipe as recipes
-from .contracts import GroundedReport, Study
+from .contracts import GroundedReport
 from .data.dataset import open_views
 from .data.store import Store
 from .errors import EXIT_USAGE, UserError
@@ -29,6 +28,7 @@ from .pipeline import Reg2RG
 from .preprocess import preprocess
 from .progress import Progress, silent
 from .recipe import Recipe
+from .shares import cores, share
 from .train import checkpoint
 from .train.loop import train
 from .train.pretrain import pretrain
@@ -59,14 +59,10 @@ def phantom_store(
     write_phantom(
         out / "data", studies=sum(studies), seed=seed, split=studies, profile=profile, workers=workers, progress=progress
     )
-    summary = preprocess(out / "data", out / "store", segmenter="precomputed", workers=workers or _cores(), progress=progress)
+    summary = preprocess(out / "data", out / "store", segmenter="precomputed", workers=workers or cores(), progress=progress)
     if summary.refused:
         raise UserError(f"{summary.refused} of the phantom's studies were refused", out / "store" / "failures.csv")
     return Store(out / "store")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def demo(
@@ -143,7 +139,7 @@ def generate_split(
     progress: Progress = silent,
 ) -> list[GroundedReport]:
     """Writes the reports of a split into a file, going on with what an interrupted run left."""
-    studies = part(store.studies("" if split == "all" else split), shard)
+    studies = share(store.studies("" if split == "all" else split), shard)
     if not studies:
         known = sorted({s.split or "(none)" for s in store.studies()})
         raise UserError(
@@ -165,16 +161,6 @@ def generate_split(
     for _ in writer.add(generate(model.model, Samples(model.model, left, source), spec, settings, progress)):
         pass
     return writer.finish([s.id for s in studies], model.model.recipe, form)
-
-
-def part(studies: list[Study], shard: str) -> list[Study]:
-    """Part I of N, as `I/N` from 1/N to N/N; all where it is empty."""
-    if not shard:
-        return studies
-    first, _, count = shard.partition("/")
-    if not (first.isdigit() and count.isdigit() and 1 <= int(first) <= int(count)):
-        raise UserError(f"'{shard}' is no shard", "--shard", "Write I/N from 1/N to N/N, for example 1/4.", EXIT_USAGE)
-    return studies[int(first) - 1 :: int(count)]
 
 
 def score(reports: list[GroundedReport], store: Store, seed: int, progress: Progress = silent) -> dict[str, Any]:

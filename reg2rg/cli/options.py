@@ -62,3 +62,21 @@ def decoder_change(decoder: str) -> dict[str, Any]:
     if folder.is_dir():
         return {"name": "hf", "options": {"path": str(folder)}}
     return {"name": decoder}
+
+
+def pairs(texts: Sequence[str] | None, option: str) -> dict[str, Any]:
+    """`KEY=VALUE` texts as a mapping, values read as YAML. Raises UserError (usage) that names `option`."""
+    import yaml
+
+    from ..errors import EXIT_USAGE, UserError
+
+    out: dict[str, Any] = {}
+    for text in texts or ():
+        key, sep, value = text.partition("=")
+        if not sep or not key.strip():
+            raise UserError(f"'{text}' isn't KEY=VALUE", option, code=EXIT_USAGE)
+        try:
+            out[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"the value of '{key}' can't be read: {value}", option, code=EXIT_USAGE) from error
+    return out

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import EXIT_FAILED, EXIT_REFUSED_SOME, UserError
+from ..errors import EXIT_FAILED, EXIT_REFUSED_SOME
+from ..shares import cores
 from .console import emit_json, progress_bar, say
+from .options import pairs
 
 
 def command(
@@ -52,13 +53,13 @@ def command(
             source,
             out,
             segmenter=segmenter,
-            options=_pairs(set_, "--set"),
+            options=pairs(set_, "--set"),
             masks=masks,
             layout=layout,
             reports=reports,
             split=split,
-            columns={key: str(value) for key, value in _pairs(columns, "--columns").items()},
-            workers=workers or _cores(),
+            columns={key: str(value) for key, value in pairs(columns, "--columns").items()},
+            workers=workers or cores(),
             cluster=cluster,
             shard=shard,
             force=force,
@@ -70,25 +71,6 @@ def command(
     if as_json:
         emit_json(summary.to_json())
     _close(summary, out)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
-    import yaml
-
-    out: dict[str, Any] = {}
-    for text in texts or ():
-        key, sep, value = text.partition("=")
-        if not sep or not key.strip():
-            raise UserError(f"'{text}' isn't KEY=VALUE", option, code=2)
-        try:
-            out[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"the value of '{key}' can't be read: {value}", option, code=2) from error
-    return out
 
 
 def _close(summary: Any, out: Path) -> None:

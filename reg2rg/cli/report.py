@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..errors import UserError
 from .console import emit_json, say
+from .options import pairs
 
 
 def command(
@@ -26,16 +27,9 @@ def command(
 
     Example: reg2rg report scan.nii.gz --run runs/demo/run --out out
     """
-    import yaml
-
     if out.is_file():
         raise UserError("this is a file, not a folder's name", out, "For example: --out out", 2)
-    options: dict[str, Any] = {}
-    for text in set_ or ():
-        key, sep, value = text.partition("=")
-        if not sep:
-            raise UserError(f"'{text}' isn't KEY=VALUE", "--set", code=2)
-        options[key.strip()] = yaml.safe_load(value)
+    options = pairs(set_, "--set")
     from ..plugins import registry
 
     registry().find("segmenter", segmenter)

@@ -24,6 +24,7 @@ from ..contracts import StudyViews
 from ..files import atomic_folder
 from ..progress import Progress, silent
 from ..recipe import Views
+from ..shares import cores
 from .store import Store
 from .views import make_views
 
@@ -83,7 +84,7 @@ def open_views(
     if not (folder / "done.json").is_file():
         if not os.access(store.root, os.W_OK):  # a store on a read-only disk is slower, not useless
             return live
-        _build(live, folder, workers if workers is not None else (os.cpu_count() or 1), progress)
+        _build(live, folder, workers if workers is not None else cores(), progress)
     return CachedViews(folder, ids)
 
 

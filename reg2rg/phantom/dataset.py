@@ -28,6 +28,7 @@ from .. import __version__
 from ..anatomy import FINDINGS, REGIONS
 from ..errors import UserError, suggest
 from ..progress import Progress, silent
+from ..shares import cores
 from .look import LOOKS, PROFILES, Profile
 from .plan import Plan, plan_study
 from .sentences import regions_in_view, report, sentences
@@ -166,12 +167,8 @@ def _worker_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _draw_all(out: Path, settings: Settings, todo: list[int], workers: int | None) -> Iterator[int]:
-    workers = min(workers or _cores(), max(1, len(todo) // 4))
+    workers = min(workers or cores(), max(1, len(todo) // 4))
     if workers <= 1:
         for index in todo:
             yield _write_study(out, settings, index)

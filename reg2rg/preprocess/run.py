@@ -21,6 +21,7 @@ from ..data import store
 from ..data.layouts import Source, discover
 from ..errors import UserError
 from ..progress import Progress, silent
+from ..shares import share
 from .pool import run_all
 from .study import Job, Outcome, Settings, fingerprint, run_job
 
@@ -76,7 +77,7 @@ def preprocess(
     print_ = fingerprint(settings)
     sources = discover(Path(source), layout, masks, reports, split, keep_ids=keep_ids, columns=columns)
     _check_ids(sources)
-    part = _shard(sources, shard)
+    part = share(sources, shard)
     out = Path(out)
     phantom = (Path(source) / "phantom.json").is_file()
     info = _info(settings, print_, layout, phantom)
@@ -109,18 +110,6 @@ def _check_ids(sources: list[Source]) -> None:
         if source.id in seen:
             raise UserError(f"two scans are called '{source.id}'", fix="Give each volume a name of its own.")
         seen.add(source.id)
-
-
-def _shard(sources: list[Source], shard: str) -> list[Source]:
-    if not shard:
-        return sources
-    try:
-        index, count = map(int, shard.split("/"))
-    except ValueError:
-        index, count = 0, 0
-    if not 1 <= index <= count:
-        raise UserError(f"'{shard}' is no part", "--shard", "Write I/N with I from 1 to N, e.g. --shard 3/16.", 2)
-    return sources[index - 1 :: count]
 
 
 def _info(settings: Settings, print_: str, layout: str, phantom: bool) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import pytest
 
 from reg2rg.bench.paper import TABLES
 from reg2rg.bench.plan import ablations, make_plan
-from reg2rg.demo import part, splits
+from reg2rg.demo import splits
 from reg2rg.errors import UserError
+from reg2rg.shares import share
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 FEW = ["--set", "training.max_steps=6", "--set", "pretraining.max_steps=6"]
@@ -74,7 +75,7 @@ def test_splits_and_shards() -> None:
     assert splits(950) == (800, 50, 100)
     assert all(sum(splits(n)) == n and min(splits(n)) > 0 for n in range(24, 200))
     with pytest.raises(UserError, match="no shard"):
-        part([], "0/2")
+        share([], "0/2")
 
 
 def test_a_bench_trains_a_pair_and_shows_the_papers_table(tmp_path: Path, reg2rg: Run) -> None:
