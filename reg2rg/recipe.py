@@ -65,7 +65,10 @@ class Views(_Section):
     """Local Feature Decoupling (Eqs. 3–5) and the global view (Eq. 7) as data.
 
     `texture`: `cropped` is LFD, `masked` feeds the uncropped masked volume, `none` leaves region textures out.
-    `window` in HU maps to [-1, 1]. Regions with fewer voxels than `min_voxels` count as absent.
+    `window` in HU maps to [-1, 1]. Regions with fewer voxels than `min_voxels` count as absent. `crop`, `masks` and `aspect`
+    stand where the paper's text and its code differ: published weights were trained with the defaults. `crop` cuts a region to
+    its voxels above -1000 HU (`intensity`) or to its whole mask (`mask`); `masks` are area-resampled (`soft`) or rounded
+    (`binary`); `aspect` stretches a crop to `size` or keeps its proportions and fills up with background.
     """
 
     size: Size = (256, 256, 64)
@@ -75,12 +78,20 @@ class Views(_Section):
     geometry_size: Size | None = None
     cache: bool = False
     min_voxels: PositiveInt = 1
+    crop: Literal["intensity", "mask"] = "intensity"
+    masks: Literal["soft", "binary"] = "soft"
+    aspect: Literal["stretch", "keep"] = "stretch"
 
 
 class Encoder(Component):
-    """The volume encoder f_V; `freeze` keeps it in eval mode without gradients."""
+    """The volume encoder f_V; `freeze` keeps it in eval mode without gradients.
+
+    `dropout: official` lets a frozen encoder drop out while training, as the official code does; its features then differ each
+    time and can't be cached.
+    """
 
     freeze: bool = True
+    dropout: Literal["none", "official"] = "none"
 
 
 class Adapter(Component):
@@ -123,11 +134,12 @@ class Lora(_Section):
 
 
 class Decoder(Component):
-    """The language model; `lora: none` trains all of it."""
+    """The language model; `lora: none` trains all of it. `quantization: nf4` keeps its base weights in 4 bits (QLoRA)."""
 
     lora: Annotated[Lora | None, BeforeValidator(lambda v: None if v == "none" else v)] = Lora()
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     gradient_checkpointing: bool = True
+    quantization: Literal["none", "nf4"] = "none"
 
 
 class Optimizer(_Section):
@@ -149,7 +161,12 @@ class Schedule(_Section):
 
 
 class Training(_Section):
-    """How a recipe is trained; `max_steps` (optimizer steps) wins over `epochs`."""
+    """How a recipe is trained; `max_steps` (optimizer steps) wins over `epochs`.
+
+    `distributed` is how several processes share the work: `auto` takes what the launcher started (DDP without more), any other
+    must be what runs. `workers` processes prepare batches beside the training. `cache_features` computes the frozen encoder's
+    features once, as `feature_dtype`, into `features` (a folder; default: the store's cache).
+    """
 
     epochs: PositiveInt = 6
     max_steps: PositiveInt | None = None
@@ -159,7 +176,11 @@ class Training(_Section):
     schedule: Schedule = Schedule()
     precision: Literal["no", "bf16", "fp16"] = "bf16"
     finding_weight: NonNegativeFloat = 1.0
+    distributed: Literal["auto", "none", "ddp", "fsdp", "deepspeed"] = "auto"
+    workers: NonNegativeInt = 0
     cache_features: bool = False
+    feature_dtype: Literal["float32", "float16"] = "float32"
+    features: str | None = None
     checkpoint_every: PositiveInt = 500
     keep: PositiveInt = 3
     log_every: PositiveInt = 10

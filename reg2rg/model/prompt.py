@@ -84,6 +84,13 @@ class PromptBuilder:
         self.image_tokens, self.region_tokens = image_tokens, region_tokens
         self.encode = functools.lru_cache(maxsize=4096)(segment_encoder(tokenizer))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "encode"}  # a cache around a closure can't be sent
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.encode = functools.lru_cache(maxsize=4096)(segment_encoder(self.tokenizer))
+
     @property
     def first_region_row(self) -> int:
         """Rows of the visual table before the regions' tokens."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,20 +21,38 @@ from .batch import Sample
 from .composite import Reg2RGModel
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Features:
-    """The frozen volume encoder's features of N studies: `image` (N, T, f) or None, `textures` (N, 10, T, f); float16."""
+class Features(Protocol):
+    """The frozen volume encoder's features of some studies, by position."""
 
-    image: Tensor | None
-    textures: Tensor | None
+    def image(self, index: int) -> Tensor | None:
+        """(T, f) of the global view, or None where the recipe has none."""
+
+    def textures(self, index: int, places: Sequence[int]) -> Tensor | None:
+        """(n, T, f) of the regions at `places` in `REGIONS`, or None where the recipe has no textures."""
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class MemoryFeatures:
+    """Features of N studies in memory: `images` (N, T, f) or None, `regions` (N, 10, T, f) or None; float16."""
+
+    images: Tensor | None
+    regions: Tensor | None
+
+    def image(self, index: int) -> Tensor | None:
+        """See `Features`."""
+        return None if self.images is None else self.images[index]
+
+    def textures(self, index: int, places: Sequence[int]) -> Tensor | None:
+        """See `Features`."""
+        return None if self.regions is None else self.regions[index, list(places)]
 
 
 @torch.no_grad()
-def encode_features(model: Reg2RGModel, source: ViewSource, chunk: int = 16, progress: Progress = silent) -> Features:
+def encode_features(model: Reg2RGModel, source: ViewSource, chunk: int = 16, progress: Progress = silent) -> MemoryFeatures:
     """Runs the frozen part of the visual model once over all views of `source`."""
     model.visual.eval()
     device = next(model.visual.volume_encoder.parameters()).device
-    total, out = len(source.ids), Features(None, None)
+    total, out = len(source.ids), MemoryFeatures(None, None)
     for start in range(0, total, chunk):
         views = [source[i] for i in range(start, min(start + chunk, total))]
         _encode_chunk(model, views, start, total, out, device)
@@ -42,7 +61,7 @@ def encode_features(model: Reg2RGModel, source: ViewSource, chunk: int = 16, pro
 
 
 def _encode_chunk(
-    model: Reg2RGModel, views: list[StudyViews], start: int, total: int, out: Features, device: torch.device
+    model: Reg2RGModel, views: list[StudyViews], start: int, total: int, out: MemoryFeatures, device: torch.device
 ) -> None:
     images = [v.image[None] for v in views if v.image is not None]
     textures = [v.textures for v in views if len(v.textures)]
@@ -50,24 +69,27 @@ def _encode_chunk(
         return
     coded = model.visual.encode(torch.cat([*images, *textures]).float().to(device)).half().cpu()
     if images:
-        if out.image is None:
-            out.image = torch.zeros(total, *coded.shape[1:], dtype=torch.float16)
-        out.image[start : start + len(views)] = coded[: len(images)]
+        if out.images is None:
+            out.images = torch.zeros(total, *coded.shape[1:], dtype=torch.float16)
+        out.images[start : start + len(views)] = coded[: len(images)]
     if textures:
-        if out.textures is None:
-            out.textures = torch.zeros(total, len(REGIONS), *coded.shape[1:], dtype=torch.float16)
+        if out.regions is None:
+            out.regions = torch.zeros(total, len(REGIONS), *coded.shape[1:], dtype=torch.float16)
         rows = [(start + i, REGIONS.index(r)) for i, v in enumerate(views) for r in v.regions]
         study, place = torch.tensor(rows).T
-        out.textures[study, place] = coded[len(images) :]
+        out.regions[study, place] = coded[len(images) :]
 
 
 class Samples:
-    """Samples by position, for training or generation. `features` stand in for the views of a frozen encoder."""
+    """Samples by position, for training or generation. `features` stand in for the views of a frozen encoder.
+
+    Holds no model, so that it can be sent to the processes that prepare batches.
+    """
 
     def __init__(
         self, model: Reg2RGModel, studies: Sequence[Study], source: ViewSource, features: Features | None = None
     ) -> None:
-        self.model, self.recipe, self.studies = model, model.recipe, studies
+        self.prompts, self.recipe, self.studies = model.prompts, model.recipe, studies
         self.source, self.features = source, features
 
     def __len__(self) -> int:
@@ -80,7 +102,7 @@ class Samples:
             [r for r in views.regions if r in study.region_reports], self.recipe.alignment.shuffle, *key, study.id
         )
         weights = finding_weights(regions, study.labels, self.recipe.training.finding_weight)
-        prompt = self.model.prompts.build(regions, make_target(regions, study.region_reports, self.recipe), weights)
+        prompt = self.prompts.build(regions, make_target(regions, study.region_reports, self.recipe), weights)
         return self._sample(index, views, prompt)
 
     def asking(self, index: int, shuffle: bool, seed: int) -> Sample:
@@ -88,19 +110,12 @@ class Samples:
         study, views = self.studies[index], self.source[index]
         reported = self.recipe.report == "reported" and study.region_reports
         regions = [r for r in views.regions if not reported or r in study.region_reports]
-        return self._sample(index, views, self.model.prompts.build(slot_order(regions, shuffle, seed, study.id)))
+        return self._sample(index, views, self.prompts.build(slot_order(regions, shuffle, seed, study.id)))
 
     def _sample(self, index: int, views: StudyViews, prompt: Prompt) -> Sample:
         order = [views.regions.index(r) for r in prompt.regions]
         masks = views.masks[order] if len(views.masks) else None
         if self.features is None:
             return Sample(prompt, views.image, views.textures[order] if len(views.textures) else None, masks)
-        image, textures = self.features.image, self.features.textures
         places = [REGIONS.index(r) for r in prompt.regions]
-        return Sample(
-            prompt,
-            None if image is None else image[index],
-            None if textures is None else textures[index, places],
-            masks,
-            encoded=True,
-        )
+        return Sample(prompt, self.features.image(index), self.features.textures(index, places), masks, encoded=True)
