@@ -112,15 +112,15 @@ class Texts:
 def region_texts(path: Path, rows: Rows | None = None) -> Texts:
     """A region report table: Volumename, Anatomy, Sentence; an empty Anatomy holds the whole report.
 
-    A later row for the same study and region wins, as in the official code (the study gets a note); rows of areas outside
-    the ten regions are left out with a note.
+    Texts are kept to the blank and a later row for the same study and region wins, as in the official code (the study gets a
+    note); rows of areas outside the ten regions are left out with a note.
     """
     rows = read_table(path) if rows is None else rows
     volume, anatomy, sentence = columns(rows, ("Volumename", "Anatomy", "Sentence"), path)
     texts = Texts()
     for row in rows:
-        study, area, text = study_id(row[volume]), row[anatomy].strip(), " ".join(row[sentence].split())
-        if not study or not text:
+        study, area, text = study_id(row[volume]), row[anatomy].strip(), row[sentence]
+        if not study or not text.strip():
             continue
         region = region_name(area) if area else ""
         if region is None:
