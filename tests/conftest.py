@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))  # the harnesses are tested as they run
 from training import Small, make_small
 
 # a busy machine makes a slow example, not a failed test; the same examples are tried each time

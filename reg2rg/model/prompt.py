@@ -14,17 +14,18 @@ import bisect
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..anatomy import REGIONS
 from ..contracts import Prompt, Span
 from ..errors import UserError
 from ..recipe import Recipe
 
 IGNORE = -100  # label of positions without loss
 VISUAL = "\x00"  # stands for a run of visual tokens while a text is put together
-TAG = re.compile(r"(</?image>|</?region>|<image\d+>|<region\d+>|\x00)")
+TAG = re.compile(r"</?(?:image|region)>|<(?P<kind>image|region)(?P<number>\d+)>|\x00", re.ASCII)
 
 # text → its token ids and, for each, the character that it begins at
 Encode = Callable[[str], tuple[list[int], list[int]]]
@@ -142,12 +143,12 @@ class PromptBuilder:
         bos = self.tokenizer.bos_token_id
         out = _Sequence([], [], []) if bos is None else _Sequence([bos], [0], [])
         place = 0
-        for piece in TAG.split(text):
+        for piece, tag in self._pieces(text):
             if piece == VISUAL:
                 rows = self._rows(len(out.runs))
                 out.runs.append((len(out.ids), len(out.ids) + len(rows)))
                 ids, offsets = list(rows), [0] * len(rows)
-            elif TAG.fullmatch(piece):
+            elif tag:
                 ids, offsets = [self._tag_id(piece)], [0]
             else:
                 ids, offsets = self.encode(piece) if piece else ([], [])
@@ -155,6 +156,18 @@ class PromptBuilder:
             out.places += [place + offset for offset in offsets]
             place += len(piece)
         return out
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, bool]]:
+        """The text cut at its special tags, each piece with whether it is one; what only looks like a tag is text."""
+        start = 0
+        for match in TAG.finditer(text):
+            kind, number = match["kind"], match["number"]
+            limit = self.image_tokens if kind == "image" else len(REGIONS) * self.region_tokens
+            if number is None or (len(number) < 6 and int(number) < limit and str(int(number)) == number):
+                yield text[start : match.start()], False
+                yield match[0], True
+                start = match.end()
+        yield text[start:], False
 
     def _rows(self, run: int) -> range:
         """The ids of the visual tokens of the `run`-th mark: the image's first, then slot after slot."""

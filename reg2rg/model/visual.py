@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from .. import plugins
 from ..contracts import VisualTokens
+from ..errors import UserError
 from ..recipe import Recipe
+
+OFFICIAL_DROPOUT = 0.1  # of the official volume encoder: behind its embedding, in attention and in the MLPs
 
 
 class VisualModel(nn.Module):
@@ -24,7 +27,13 @@ class VisualModel(nn.Module):
         views = recipe.views
         encoder = recipe.volume_encoder
         self.frozen, self.adapter_frozen = encoder.freeze, encoder.freeze and recipe.adapter.freeze
-        self.volume_encoder: nn.Module = plugins.resolve("volume-encoder", encoder.name, encoder.options, size=views.size)
+        self.drops_out = encoder.dropout == "official"
+        if self.drops_out:
+            _check_dropout(recipe)
+        dropout = {"dropout": OFFICIAL_DROPOUT} if self.drops_out else {}
+        self.volume_encoder: nn.Module = plugins.resolve(
+            "volume-encoder", encoder.name, encoder.options, size=views.size, **dropout
+        )
         features: int = self.volume_encoder.width  # type: ignore[assignment]
         self.adapter: nn.Module = plugins.resolve("adapter", recipe.adapter.name, recipe.adapter.options, width=features)
         self.projection = nn.Linear(features, width)
@@ -49,10 +58,10 @@ class VisualModel(nn.Module):
         return [self.volume_encoder] * self.frozen + [self.adapter] * self.adapter_frozen
 
     def train(self, mode: bool = True) -> VisualModel:
-        """What is frozen stays in eval mode: no dropout, no statistics."""
+        """What is frozen stays in eval mode: no dropout, no statistics. Only `volume_encoder.dropout: official` drops out."""
         super().train(mode)
         for part in self._frozen_parts():
-            part.eval()
+            part.train(mode and self.drops_out and part is self.volume_encoder)
         return self
 
     def encode(self, volumes: Tensor) -> Tensor:
@@ -75,3 +84,13 @@ class VisualModel(nn.Module):
             parts.append(self.geometry_projection(self.geometry_encoder(masks)))
         given = [p for p in parts if p is not None]
         return VisualTokens(image, torch.cat(given, dim=1) if given else None)
+
+
+def _check_dropout(recipe: Recipe) -> None:
+    """`volume_encoder.dropout: official` needs an encoder that can drop out, and features that are computed each time."""
+    where, name = "volume_encoder.dropout=official", recipe.volume_encoder.name
+    if "dropout" not in plugins.parameters(plugins.target_of("volume-encoder", name)):
+        raise UserError(f"the volume encoder '{name}' has no dropout", where, "Set volume_encoder.dropout=none.")
+    if recipe.training.cache_features:
+        what = "features that differ each time, since the frozen volume encoder drops out, can't be cached"
+        raise UserError(what, where, "Set volume_encoder.dropout=none or training.cache_features=false.")

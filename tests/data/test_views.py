@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from golden import cases, failures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,35 +17,14 @@ from reg2rg.data.views import bounding_box, make_views, resize, resize_sparse
 from reg2rg.errors import UserError
 from reg2rg.recipe import Views
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from golden import Case, cases
-
 
 def study(hu: np.ndarray, masks: dict[str, np.ndarray]) -> tuple[Volume, RegionMask]:
     return Volume(hu, np.eye(4)), RegionMask.from_masks(masks)
 
 
 def test_views_equal_the_official_preprocessing(shared: Path) -> None:
-    ran = 0
-    for folder in cases(shared, "preprocess"):
-        case = Case(folder)
-        volume, mask = study(*case.volume())
-        views = make_views(volume, mask, Views(), REGIONS)
-        if case.data.get("official_raises"):
-            assert not set(views.regions) & {
-                r for r, b in case.data.get("crop_boxes", {}).get("boxes", {}).items() if b is None
-            }
-            continue
-        tolerance = case.data["tolerance_abs"]
-        assert views.image is not None
-        case.check("image:image", views.image[0].numpy(), tolerance["image"], relative=False)
-        for region, texture, soft in zip(views.regions, views.textures, views.masks, strict=True):
-            case.check(f"image:{region}", texture[0].numpy(), tolerance["image"], relative=False)
-            case.check(f"mask:{region}", soft[0].numpy(), tolerance["mask"], relative=False)
-        expected = {k.split(":")[1] for k in case.data["outputs"] if k.startswith("image:")} - {"image"}
-        assert set(views.regions) == expected
-        ran += 1
-    assert ran >= 2
+    found = cases(shared, "preprocess")
+    assert len(found) >= 2 and not failures(found)
 
 
 def body(shape: tuple[int, int, int] = (24, 20, 12)) -> tuple[np.ndarray, np.ndarray]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from golden import cases
+from golden_case import Case
+from golden_data import prompt_recipe, token_counts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +17,6 @@ from reg2rg.anatomy import REGIONS
 from reg2rg.errors import UserError
 from reg2rg.model.alignment import finding_weights, make_target, read_back, slot_order, strip_prefixes
 from reg2rg.model.prompt import PromptBuilder
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from golden import Case, cases
 
 OFFICIAL = recipe.load("reg2rg")
 
@@ -35,27 +33,20 @@ def builder(shared: Path) -> PromptBuilder:
     return PromptBuilder(OFFICIAL, tokenizer, image_tokens=32, region_tokens=33)
 
 
-def test_ids_and_labels_equal_the_official_ones(shared: Path) -> None:
-    make = builder(shared)
+def test_the_default_wording_is_the_official_one(shared: Path) -> None:
     for folder in cases(shared, "prompt"):
         case = Case(folder)
-        expected, inputs = case.data["expected"], case.data["inputs"]
-        reports = {row[1]: row[2] for row in inputs["csv_rows"] if row[1]}
-        order = expected["region_order"]
-        if case.data["mode"] == "test":
-            assert list(make.build(order).ids) == case.arrays["input_ids"].tolist(), folder.name
-            continue
-        target = make_target(order, reports, OFFICIAL)
-        assert target.text == expected["target"]
-        prompt = make.build(order, target)
-        if "official_raises" in expected:  # the official code finds no room for the end token; ours cuts the text
-            assert len(prompt.ids) == 2048
-            continue
-        length = expected["n_attended"]
-        assert list(prompt.ids[:-1]) == case.arrays["input_ids"][:length].tolist(), folder.name
-        assert prompt.ids[-1] == 2 and prompt.prompt_length == expected["prompt_length"]
-        labels = next(v for k, v in case.arrays.items() if "label" in k)
-        assert np.array_equal(prompt.labels, labels[: length + 1]), folder.name
+        assert prompt_recipe(case).prompt == OFFICIAL.prompt and token_counts(case) == (32, 33), folder.name
+
+
+def test_what_only_looks_like_a_tag_is_text(shared: Path) -> None:
+    make = builder(shared)
+    for text in ("a<image32>b", "a<region330>b", "<image01>", "<region99999999>"):
+        target = make_target(("lung",), {"lung": text}, OFFICIAL)
+        last = make.encode(f". {OFFICIAL.prompt.instruction} {target.text}")[0]
+        assert list(make.build(("lung",), target).ids)[-len(last) - 1 : -1] == last, text
+    real = make_target(("lung",), {"lung": "see <region329>"}, OFFICIAL)
+    assert 32000 + 4 + 32 + 329 in make.build(("lung",), real).ids
 
 
 def test_spans_hold_the_visual_rows(shared: Path) -> None:
