@@ -19,8 +19,10 @@ from .data.views import make_views
 from .errors import UserError
 from .files import write_text
 from .generate.decoding import grounded, write
+from .model import base as bases
 from .model import weights
 from .model.composite import Reg2RGModel
+from .model.hub import run_folder
 from .model.samples import Samples
 from .page import write_study_page
 
@@ -94,23 +96,34 @@ class Reg2RG:
 
     def __init__(self, model: Reg2RGModel, config: Mapping[str, Any], source: str = "") -> None:
         self.model, self.config, self.source = model, dict(config), source
+        self._doubt = bases.doubt(config, model.decoder) if model.recipe.decoder.lora is not None else None
 
     @classmethod
-    def from_pretrained(cls, run: Path | str, device: str | None = None, decoder: str | None = None) -> Reg2RG:
-        """Loads a run folder; `decoder` says where its base language model lies now, `device` as torch writes it."""
-        folder = Path(run)
+    def from_pretrained(
+        cls, run: Path | str, device: str | None = None, decoder: str | None = None, revision: str | None = None
+    ) -> Reg2RG:
+        """Loads a run folder, or a run by its name on the hub (`owner/name`) at `revision`.
+
+        `decoder` says where its base language model lies now, `device` as torch writes it. Raises UserError where the run or
+        its base is missing, or where another language model lies in the base's place.
+        """
+        folder = run_folder(run, revision)
         config = weights.read_config(folder)
-        return cls(place(weights.load(folder, decoder), device), config, str(folder))
+        if decoder and config.get("base"):
+            config["base"] = decoder
+        return cls(place(weights.load(folder, decoder), device), config, str(run))
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Writes the model as a run folder."""
-        facts = {k: v for k, v in self.config.items() if k not in ("format", "architectures", "model_type", "base", "decoder")}
+        """Writes the model as a run folder; a base language model is named, not written."""
+        written = ("format", "architectures", "model_type", "decoder", *bases.KEYS)
+        facts = {k: v for k, v in self.config.items() if k not in written}
         weights.save(self.model, Path(folder), self.config.get("base"), facts)
 
     @property
     def warnings(self) -> list[str]:
         """What must stand above every report of this model."""
-        return [PHANTOM_WARNING] if self.config.get("trained_on_phantoms") else [RESEARCH_WARNING]
+        first = PHANTOM_WARNING if self.config.get("trained_on_phantoms") else RESEARCH_WARNING
+        return [first, self._doubt] if self._doubt else [first]
 
     def report(
         self,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import plugins
+from ..errors import UserError
 from ..recipe import Decoder, Recipe
 from .batch import Batch
 from .prompt import IGNORE, PromptBuilder
@@ -83,18 +84,38 @@ def assemble(ids: Tensor, words: nn.Module, table: Tensor, vocabulary: int) -> T
 
 
 def build_decoder(spec: Decoder, corpus: Sequence[str] = ()) -> tuple[Any, Any, str | None]:
-    """The decoder plugin's model and tokenizer, and the name of its base weights where they come from elsewhere."""
-    plugin = plugins.resolve("decoder", spec.name, spec.options, dtype=spec.dtype)
+    """The decoder plugin's model and tokenizer, and the name of its base weights where they come from elsewhere.
+
+    Raises UserError where 4-bit weights are asked of a plugin that has none, or without adapters to train.
+    """
+    if spec.quantization != "none":
+        _check_quantization(spec)
+    plugin = plugins.resolve("decoder", spec.name, spec.options, dtype=spec.dtype, quantization=spec.quantization)
     with_corpus = "corpus" in inspect.signature(plugin.build).parameters
     model, tokenizer = plugin.build(corpus) if with_corpus else plugin.build()
     return model, tokenizer, getattr(plugin, "base", None)
 
 
+def _check_quantization(spec: Decoder) -> None:
+    where = f"decoder.quantization={spec.quantization}"
+    if spec.lora is None:
+        raise UserError("4-bit weights can't be trained without adapters", where, "Set decoder.lora, or quantization: none.")
+    if "quantization" not in plugins.parameters(plugins.target_of("decoder", spec.name)):
+        raise UserError(f"the decoder '{spec.name}' has no 4-bit weights", where, "Set decoder.quantization=none.")
+
+
 def prepare_decoder(model: Any, spec: Decoder, training: bool) -> Any:
-    """Adapters, dtype and gradient checkpointing as the recipe says."""
-    model = model.to(getattr(torch, spec.dtype))
-    if training and spec.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    """Adapters, dtype and gradient checkpointing as the recipe says; 4-bit weights keep their type."""
+    checkpointing = {"gradient_checkpointing_kwargs": {"use_reentrant": False}}
+    if spec.quantization == "none":
+        model = model.to(getattr(torch, spec.dtype))
+        if training and spec.gradient_checkpointing:
+            model.gradient_checkpointing_enable(**checkpointing)
+    elif training:
+        from peft import prepare_model_for_kbit_training
+
+        # it also keeps what isn't quantised (norms, word table, output) in float32
+        model = prepare_model_for_kbit_training(model, spec.gradient_checkpointing, **checkpointing)
     if spec.lora is None:
         return model
     from peft import LoraConfig, TaskType, get_peft_model

@@ -7,7 +7,7 @@ model.safetensors, the tokenizer's files and a model card. Nothing is pickled.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,24 @@ from .. import recipe as recipes
 from ..errors import UserError, suggest
 from ..files import atomic_file, write_text
 from ..recipe import Recipe
+from . import base as bases
 from .composite import Reg2RGModel, build_decoder, prepare_decoder
+from .tokenizers import run_tokenizer, save_tokenizer
 
 FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def own_state(model: Reg2RGModel, base: str | None) -> dict[str, Tensor]:
-    """What the run folder must hold: everything, or everything but the frozen base language model."""
+def own_state(model: Reg2RGModel, base: str | None, whole: Callable[[Tensor], Tensor] = lambda t: t) -> dict[str, Tensor]:
+    """What the run folder must hold: everything, or everything but the frozen base language model.
+
+    `whole` puts together a tensor that is shared out among processes.
+    """
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     state = model.state_dict()
     if base is None or model.recipe.decoder.lora is None:
-        return _separate(state)
-    return _separate({k: v for k, v in state.items() if not k.startswith("decoder.") or k in trained})
+        return _separate({k: whole(v) for k, v in state.items()})
+    return _separate({k: whole(v) for k, v in state.items() if not k.startswith("decoder.") or k in trained})
 
 
 def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -46,24 +51,37 @@ def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def save(model: Reg2RGModel, folder: Path, base: str | None, facts: Mapping[str, Any]) -> None:
-    """Writes the model's files into a run folder, each atomically; `facts` go into config.json and the card."""
+def save(
+    model: Reg2RGModel,
+    folder: Path,
+    base: str | None,
+    facts: Mapping[str, Any],
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes the model's files into a run folder, each atomically; `facts` go into config.json and the card.
+
+    `state`: the weights where they were gathered already. Raises UserError where the disk doesn't take them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / WEIGHTS) as temporary:
-        save_file(own_state(model, base), temporary, metadata={"format": "pt"})
+    try:
+        with atomic_file(folder / WEIGHTS) as temporary:
+            save_file(dict(own_state(model, base) if state is None else state), temporary, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"the weights can't be written ({error})", folder, "Make room, or choose another folder.") from error
     decoder = getattr(model.decoder, "config", None)
+    named = bases.describe(base, model.decoder, model.tokenizer)
     config = {
         "format": FORMAT,
         "architectures": ["Reg2RGModel"],
         "model_type": "reg2rg",
-        "base": base,
+        **named,
         "decoder": decoder.to_dict() if decoder is not None and hasattr(decoder, "to_dict") else {},
         **facts,
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
     write_text(folder / "recipe.yaml", model.recipe.to_yaml())
-    model.tokenizer.save_pretrained(str(folder))
-    write_text(folder / "README.md", model_card(model, facts))
+    save_tokenizer(model.tokenizer, folder)
+    write_text(folder / "README.md", model_card(model, {**named, **facts}))
 
 
 def model_card(model: Reg2RGModel, facts: Mapping[str, Any]) -> str:
@@ -72,8 +90,10 @@ def model_card(model: Reg2RGModel, facts: Mapping[str, Any]) -> str:
     total = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items() if isinstance(value, str | int | float))
+    base = str(facts.get("base") or "")
+    hub = f"base_model: {base}\n" if base and not Path(base).is_absolute() else ""
     return (
-        f"---\nlibrary_name: reg2rg\ntags: [radiology, chest-ct, report-generation]\n---\n\n# {recipe.name}\n\n"
+        f"---\nlibrary_name: reg2rg\n{hub}tags: [radiology, chest-ct, report-generation]\n---\n\n# {recipe.name}\n\n"
         f"{recipe.summary or 'A chest-CT report generator.'}\n\n"
         f"Volume encoder `{recipe.volume_encoder.name}`, adapter `{recipe.adapter.name}`, "
         "geometry encoder "
@@ -107,25 +127,37 @@ def load(folder: Path, decoder: str | None = None) -> Reg2RGModel:
     folder = Path(folder)
     config = read_config(folder)
     recipe = recipes.load(folder / "recipe.yaml")
-    base = decoder or config.get("base")
+    base = config.get("base")
     if base and recipe.decoder.lora is not None:
-        spec = recipe.decoder.model_copy(update={"options": {**recipe.decoder.options, "path": base}})
-        language, tokenizer, _ = build_decoder(spec)
-        language = prepare_decoder(language, spec, training=False)
+        language, tokenizer = _from_base(folder, config, recipe, decoder)
     else:
-        language, tokenizer = _from_config(folder, config, recipe)
+        language, tokenizer = _from_config(folder, config, recipe, decoder)
     model = Reg2RGModel(recipe, language, tokenizer)
     load_into(model, read_tensors(folder / WEIGHTS), folder, partial_decoder=bool(base))
     return model.eval()
 
 
-def _from_config(folder: Path, config: Mapping[str, Any], recipe: Recipe) -> tuple[Any, Any]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+def _from_base(folder: Path, config: Mapping[str, Any], recipe: Recipe, moved: str | None) -> tuple[Any, Any]:
+    spec = bases.placed(recipe.decoder, config, moved)
+    try:
+        language, tokenizer, _ = build_decoder(spec)
+    except UserError as error:
+        what = f"the run's base language model '{spec.options['path']}' can't be loaded: {error.what}"
+        raise UserError(what, folder, error.fix if moved else "Say where it lies now: --decoder FOLDER.") from error
+    bases.refuse_another(config, language, tokenizer, folder)
+    return prepare_decoder(language, spec, training=False), tokenizer
+
+
+def _from_config(folder: Path, config: Mapping[str, Any], recipe: Recipe, moved: str | None) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
 
     settings = dict(config["decoder"])
     shape = AutoConfig.for_model(settings.pop("model_type"), **settings)
-    language = AutoModelForCausalLM.from_config(shape)
-    return prepare_decoder(language, recipe.decoder, training=False), AutoTokenizer.from_pretrained(str(folder))
+    with no_init_weights():  # each comes from the run's file; drawing 7 billion of them takes a minute
+        language = AutoModelForCausalLM.from_config(shape)
+    language.tie_weights()
+    return prepare_decoder(language, recipe.decoder, training=False), run_tokenizer(folder, config, moved)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

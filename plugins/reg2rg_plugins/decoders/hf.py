@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging as logs
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reg2rg.errors import UserError
 
+Quantization = Literal["none", "nf4"]
+
 
 class HuggingFace:
-    """A pretrained causal language model with its tokenizer; `dtype` and adapters are set by the recipe.
+    """A pretrained causal language model with its tokenizer; `dtype`, `quantization` and adapters are set by the recipe.
 
     `path` is a hub name or a folder with config.json, weights and tokenizer files; `revision` pins a hub version.
+    `quantization: nf4` keeps the weights of its layers in 4 bits and computes in `dtype` (QLoRA).
     """
 
-    def __init__(self, path: str, revision: str | None = None, dtype: str = "float32") -> None:
-        self.base, self.revision, self.dtype = str(path), revision, dtype
+    def __init__(
+        self, path: str, revision: str | None = None, dtype: str = "float32", quantization: Quantization = "none"
+    ) -> None:
+        self.base, self.revision, self.dtype, self.quantization = str(path), revision, dtype, quantization
 
     def build(self) -> tuple[Any, Any]:
-        """Loads the model and its tokenizer. Raises UserError where the weights aren't at hand."""
+        """Loads the model and its tokenizer. Raises UserError where the weights, or the package for 4 bits, aren't at hand."""
         import torch
         from transformers import AutoModelForCausalLM
 
         _quiet()
+        settings: dict[str, Any] = {} if self.quantization == "none" else {"quantization_config": four_bits(self.dtype)}
         source = locate(self.base, self.revision)
         tokenizer = load_tokenizer(source)
         try:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, self.dtype), use_safetensors=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=getattr(torch, self.dtype), use_safetensors=True, **settings
+            )
         except (OSError, ValueError) as error:
             raise UserError(
                 f"the folder holds no causal language model that can be loaded ({_first_line(error)})",
@@ -35,14 +45,42 @@ class HuggingFace:
             ) from error
         return model, tokenizer
 
+    def tokenizer(self) -> Any:
+        """The tokenizer alone. Raises UserError where there is none."""
+        _quiet()
+        return load_tokenizer(locate(self.base, self.revision))
+
 
 class Llama2(HuggingFace):
     """LLaMA-2-7B-chat, the paper's decoder (Sec. IV-B); its licence must be accepted on the hub."""
 
     def __init__(
-        self, path: str = "meta-llama/Llama-2-7b-chat-hf", revision: str | None = None, dtype: str = "bfloat16"
+        self,
+        path: str = "meta-llama/Llama-2-7b-chat-hf",
+        revision: str | None = None,
+        dtype: str = "bfloat16",
+        quantization: Quantization = "none",
     ) -> None:
-        super().__init__(path, revision, dtype)
+        super().__init__(path, revision, dtype, quantization)
+
+
+def four_bits(dtype: str) -> Any:
+    """QLoRA's setting: normal-float 4 bits, quantised scales, products in `dtype`. Raises UserError without bitsandbytes."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "4-bit weights need the package bitsandbytes, which is not installed",
+            "decoder.quantization",
+            "Install it: pip install 'reg2rg[qlora]'.",
+        )
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
 
 
 def locate(base: str, revision: str | None = None) -> str:
@@ -70,16 +108,17 @@ def locate(base: str, revision: str | None = None) -> str:
         HfApi().model_info(base, revision=revision, timeout=10)  # one quick question, where loading would retry for minutes
         return snapshot_download(base, revision=revision, allow_patterns=wanted)
     except (HfHubHTTPError, OSError, RuntimeError) as error:
-        raise _absent(base, error) from error
+        raise _absent(base, revision, error) from error
     except Exception as error:  # the HTTP client's own errors have no common public base
         if type(error).__module__.startswith("httpx"):
-            raise _absent(base, error) from error
+            raise _absent(base, revision, error) from error
         raise
 
 
-def _absent(base: str, error: Exception) -> UserError:
+def _absent(base: str, revision: str | None, error: Exception) -> UserError:
+    at = f" at revision '{revision}'" if revision else ""
     return UserError(
-        f"the weights of the decoder '{base}' are not on this machine and could not be fetched ({_first_line(error)})",
+        f"the weights of the decoder '{base}'{at} are not on this machine and could not be fetched ({_first_line(error)})",
         fix="Download them where you may, and point to them: --decoder FOLDER (config.json, *.safetensors, tokenizer).",
     )
 
@@ -114,3 +153,4 @@ def _quiet() -> None:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    logs.getLogger("bitsandbytes").setLevel(logs.ERROR)  # it recommends packages on a CPU
