@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "inspect": "Describe a volume, study, store, run or reports file.",
     "pretrain": "Train a volume encoder on finding labels, to be frozen by train.",
     "train": "Train a recipe on a store.",
+    "convert": "Turn published weights into ours, and back.",
     "generate": "Write grounded reports for a split of a store.",
     "report": "One scan (file or DICOM folder) → report text, JSON and page.",
     "evaluate": "Score a reports file.",

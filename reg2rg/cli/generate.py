@@ -26,7 +26,7 @@ def command(
     shuffle_regions: Annotated[bool, typer.Option("--shuffle-regions", help="Shuffle the regions, as in training.")] = False,
     shard: Annotated[str, typer.Option(help="Part I of N of the studies, as I/N from 1/N to N/N.")] = "",
     seed: Annotated[int | None, typer.Option(help="Seed of sampling and shuffling; default: the recipe's.")] = None,
-    decoder: Annotated[str | None, typer.Option(help="Where the run's base language model lies now, if it moved.")] = None,
+    decoder: Annotated[str | None, typer.Option(help="Where the run's base language model or tokenizer lies now.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; default: a GPU where there is one.")] = None,
 ) -> None:
     """Writes a grounded report for every study of a split; the same command goes on where it was interrupted.

@@ -19,7 +19,7 @@ def command(
     segmenter: Annotated[str, typer.Option(help="Segmenter plugin; see: reg2rg plugins list.")] = "threshold",
     masks: Annotated[Path | None, typer.Option(help="Folder of REGION.nii.gz or a label map, instead of a segmenter.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; default: a GPU where there is one.")] = None,
-    decoder: Annotated[str | None, typer.Option(help="Where the run's base language model lies now, if it moved.")] = None,
+    decoder: Annotated[str | None, typer.Option(help="Where the run's base language model or tokenizer lies now.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Option of the segmenter, as KEY=VALUE; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json's document.")] = False,
 ) -> None:

@@ -1,0 +1,186 @@
+"""Reg2RG's whole model → a run folder: the recipe is written from the shapes, the base language model named where it is equal.
+
+In: `pytorch_model.bin` (or safetensors, or shards), 13.5 GB in half precision. Out: a run that `generate` and `report` take.
+Tensors go from file to file; only one at a time is in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import __version__
+from .. import recipe as recipes
+from ..errors import UserError
+from ..files import atomic_folder, write_text
+from ..model import base as bases
+from ..model.composite import prepare_decoder
+from ..model.tokenizers import has_tokenizer, save_tokenizer
+from ..model.visual import VisualModel
+from ..model.weights import CONFIG, FORMAT, WEIGHTS
+from ..recipe import Recipe
+from . import job, keys, language, reading, settle
+from .job import Converted, Request
+from .layouts import LAYOUTS
+from .shapes import Shapes, lora
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is known before anything is written: the file's tensors, sorted, and the model that they make."""
+
+    file: Path
+    tensors: dict[str, Tensor]
+    found: keys.Sorted
+    recipe: Recipe
+    config: dict[str, Any]
+    base: language.Base
+    notes: list[str]
+
+
+def forth(request: Request) -> Converted:
+    """Writes a run folder from the official file. Raises UserError, and leaves nothing, where the file isn't as published."""
+    job.refuse_existing(request.out)
+    request.progress("Read", 0, 1)
+    plan = _plan(request)
+    wanted = blueprint(plan.recipe, plan.config)
+    keys.check(plan.found, wanted, plan.file, "Say another architecture with --set KEY=VALUE.")
+    request.progress("Read", 1, 1)
+    tokenizer, left_out = _base(plan, request)
+    return _write(plan, request, tokenizer, left_out)
+
+
+def _plan(request: Request) -> Plan:
+    layout = LAYOUTS[request.kind.layouts[0]]
+    file = reading.find(request.source, layout.files)
+    if file is None:
+        raise UserError(f"the folder has none of {', '.join(layout.files)}", request.source, "Give the published file.")
+    tensors = reading.read(file)
+    keys.expect(tensors, request.kind.layouts, file)
+    found = keys.sort(layout, tensors, file)
+    recipe, notes = _recipe(found, request)
+    base = language.find_base(recipe.decoder, chosen=request.decoder is not None)
+    shapes = Shapes(found.ours, "decoder.")
+    config, more = language.configuration(shapes, base, file.parent, recipe.decoder.dtype)
+    return Plan(file, tensors, found, recipe, config, base, notes + more)
+
+
+def _recipe(found: keys.Sorted, request: Request) -> tuple[Recipe, list[str]]:
+    """The recipe that was asked for with the checkpoint's architecture laid over it, and the user's settings over that."""
+    change = {"decoder": language.decoder_change(request.decoder)} if request.decoder else {}
+    asked = recipes.load(request.recipe, change, request.sets)
+    decoder = {**change.get("decoder", {}), "lora": lora(Shapes(found.ours, "decoder.")) or "none"}
+    words = Counter(v.dtype for k, v in found.ours.items() if k.startswith("decoder.") and ".lora_" not in k)
+    if words:
+        decoder["dtype"] = str(words.most_common(1)[0][0]).removeprefix("torch.")
+    changes = {**settle.module_changes(found.layout, found.ours, asked, "visual."), "decoder": decoder}
+    recipe, notes = recipes.load(request.recipe, changes, request.sets), []
+    if size := settle.view_size(recipe):
+        notes.append(f"views.size is {size}, which the encoders are built for, instead of {list(recipe.views.size)}")
+        recipe = recipes.load(request.recipe, {**changes, "views": {"size": size}}, request.sets)
+    settle.check_views(recipe)
+    return recipe, notes
+
+
+def blueprint(recipe: Recipe, config: Mapping[str, Any]) -> dict[str, torch.Size]:
+    """The keys and shapes of a recipe's model, without its memory."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = dict(config)
+    shape = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    spec = recipe.decoder.model_copy(update={"quantization": "none"})
+    with torch.device("meta"):
+        visual = VisualModel(recipe, shape.hidden_size)
+        decoder = prepare_decoder(AutoModelForCausalLM.from_config(shape), spec, training=False)
+    parts = {"visual": visual.state_dict(), "decoder": decoder.state_dict()}
+    return {f"{part}.{key}": value.shape for part, state in parts.items() for key, value in state.items()}
+
+
+def _base(plan: Plan, request: Request) -> tuple[Any, bool]:
+    """The run's tokenizer (or none), and whether the base language model's weights are left out of it."""
+    base, vocabulary = plan.base, int(plan.config["vocab_size"])
+    if plan.recipe.decoder.lora is not None and base.folder is not None and base.weights and has_tokenizer(base.folder):
+        why = language.same_as_base(plan.found.ours, base.weights, request.progress)
+        tokenizer, notes = (None, []) if why else language.find_tokenizer(base, base.folder, vocabulary)
+        if tokenizer is not None:
+            return tokenizer, True
+        plan.notes.extend(notes)
+        plan.notes.extend([f"the decoder isn't '{base.name}' bit for bit ({why}), so the run holds all of it"] * bool(why))
+    tokenizer, notes = language.find_tokenizer(base, plan.file.parent, vocabulary)
+    plan.notes.extend(notes)
+    if tokenizer is None:
+        plan.notes.append(f"no tokenizer is at hand; where '{base.name}' isn't either, use the run with --decoder FOLDER")
+    return tokenizer, False
+
+
+def _write(plan: Plan, request: Request, tokenizer: Any, left_out: bool) -> Converted:
+    ours, rest = plan.found.ours, plan.found.rest
+    own = {k: v for k, v in ours.items() if not (left_out and k.startswith("decoder.") and ".lora_" not in k)}
+    job.check_room(request.out, job.bytes_of(own))
+    parameters = sum(v.numel() for v in ours.values())
+    about = _about(plan, tokenizer, left_out)
+    request.progress("Write", 0, 1)
+    with atomic_folder(request.out) as folder:
+        job.write_tensors(folder / WEIGHTS, own)
+        if rest:
+            job.write_tensors(folder / job.REST, rest)
+        job.write_record(folder, request.kind.name, {plan.file.name: (plan.found.layout.name, job.describe(plan.tensors))})
+        write_text(folder / CONFIG, json.dumps(about, indent=2, default=str) + "\n")
+        write_text(folder / "recipe.yaml", plan.recipe.to_yaml())
+        write_text(folder / "README.md", _card(plan, about, parameters))
+        if tokenizer is not None:
+            save_tokenizer(tokenizer, folder)
+        files = tuple(sorted(p.name for p in folder.iterdir()))
+    request.progress("Write", 1, 1)
+    base, revision = plan.base.name, plan.base.revision
+    return Converted(
+        request.kind.name, request.out, files, len(ours), parameters, base, revision, left_out, tokenizer is not None,
+        plan.found.left_out, tuple(plan.notes),
+    )  # fmt: skip
+
+
+def _about(plan: Plan, tokenizer: Any, left_out: bool) -> dict[str, Any]:
+    """The run's config.json; `tokenizer` names the model whose tokenizer it is, for a run that couldn't be given one."""
+    base = plan.base
+    name = str(Path(base.name).resolve()) if Path(base.name).is_dir() else base.name
+    named: dict[str, Any] = {"base": None, "tokenizer": name, "tokenizer_revision": base.revision}
+    if left_out and base.folder is not None:
+        named = {
+            "base": name,
+            "base_revision": base.revision,
+            "base_vocabulary": bases.vocabulary(tokenizer),
+            "base_fingerprint": bases.fingerprint(base.folder),
+        }
+    return {
+        "format": FORMAT,
+        "architectures": ["Reg2RGModel"],
+        "model_type": "reg2rg",
+        **named,
+        "decoder": plan.config,
+        "reg2rg_version": __version__,
+        "recipe": plan.recipe.name,
+        "recipe_fingerprint": plan.recipe.fingerprint(),
+        "converted_from": plan.file.name,
+        "trained_on_phantoms": False,
+    }
+
+
+def _card(plan: Plan, about: Mapping[str, Any], parameters: int) -> str:
+    """The run's README."""
+    decoder = f"named, not held: {about['base']}" if about["base"] else "held whole"
+    return (
+        "---\nlibrary_name: reg2rg\ntags: [radiology, chest-ct, report-generation]\n---\n\n"
+        f"# {plan.recipe.name}\n\nReg2RG's published weights ({plan.file.name}, {parameters:,} parameters), converted by "
+        f"reg2rg {__version__}; not trained here. The base language model is {decoder}.\n\n"
+        "`recipe.yaml` is the recipe, `official.json` the record for `reg2rg convert reg2rg RUN --back`. The weights stay "
+        "under the terms of their authors, the language model's under its own.\n\n"
+        "Use: `reg2rg report SCAN --run THIS_FOLDER --out OUT`.\n\n"
+        "Research software: not a medical device, not for clinical use.\n"
+    )
