@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import importlib.util
 import json
 import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,6 @@ VENV = ROOT / ".venv" / "bin" / "python"
 if __name__ == "__main__" and importlib.util.find_spec("reg2rg") is None and VENV.is_file():
     os.execv(VENV, [str(VENV), *sys.argv])  # started by a Python that lacks the environment
 
-import golden_data  # noqa: E402
-import golden_metrics  # noqa: E402
-import golden_models  # noqa: E402
 from golden_case import Case, Score  # noqa: E402
 
 Row = dict[str, Any]
@@ -43,16 +41,12 @@ class Material:
     data: Path | None = None
 
 
-FAMILIES: dict[str, Callable[[Case, Score, Material], None]] = {
-    "vit3d": lambda case, score, _: golden_models.vit3d(case, score),
-    "perceiver": lambda case, score, _: golden_models.perceiver(case, score),
-    "mask_vit": lambda case, score, _: golden_models.mask_vit(case, score),
-    "embeddings": lambda case, score, _: golden_models.embeddings(case, score),
-    "prompt": lambda case, score, material: golden_data.prompt(case, score, material.tokenizer),
-    "preprocess": lambda case, score, _: golden_data.preprocess(case, score),
-    "loss": lambda case, score, _: golden_models.loss(case, score),
-    "lora": lambda case, score, _: golden_models.lora(case, score),
-    "metrics": lambda case, score, material: golden_metrics.metrics(case, score, material.data),
+# family → the module that has a function of its name, and what that takes of the material beside case and score
+FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("vit3d", "perceiver", "mask_vit", "embeddings", "loss", "lora"), ("golden_models", ())),
+    "prompt": ("golden_data", ("tokenizer",)),
+    "preprocess": ("golden_data", ()),
+    "metrics": ("golden_metrics", ("data",)),
 }
 
 
@@ -96,7 +90,9 @@ def run(folder: Path, material: Material, root: Path | None = None) -> Row:
             raise ValueError(f"the family '{family}' is unknown (known: {', '.join(FAMILIES)})")
         if case.data.get("family", family) != family:
             raise ValueError(f"the folder says '{family}', case.json says '{case.data['family']}'")
-        FAMILIES[family](case, score, material)
+        module, needs = FAMILIES[family]
+        check = getattr(importlib.import_module(module), family)
+        check(case, score, *(getattr(material, name) for name in needs))
         score.finish(case)
     except Exception as error:  # whatever a case does, it is one failed case and the others are still run
         if os.environ.get("REG2RG_DEBUG"):

@@ -75,11 +75,17 @@ def nll(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor
 
 
 def assemble(ids: Tensor, words: nn.Module, table: Tensor, vocabulary: int) -> Tensor:
-    """Ids (B, T) → embeddings (B, T, width) by one gather from the word table and one from `table` (B, rows, width)."""
+    """Ids (B, T) → embeddings (B, T, width) by one gather from the word table and one from `table` (B, rows, width).
+
+    Rows beyond `table` are zero.
+    """
     visual = ids >= vocabulary
     out = words(ids.clamp(max=vocabulary - 1))
     study, place = visual.nonzero(as_tuple=True)
-    rows = table[study, ids[study, place] - vocabulary]
+    wanted = ids[study, place] - vocabulary
+    if wanted.numel() and (missing := int(wanted.max()) + 1 - table.shape[1]) > 0:
+        table = F.pad(table, (0, 0, 0, missing))  # a text may hold the tag of a slot that no study of the batch fills
+    rows = table[study, wanted]
     return out.index_put((study, place), rows.to(out.dtype))
 
 
