@@ -151,7 +151,7 @@ class Score:
         self.faults.append(f"{name} is {_short(got)}, expected {_short(want)}")
 
     def fact(self, name: str, holds: bool) -> None:
-        """Something that must hold, in words."""
+        """Something that must hold, named in words."""
         if not holds:
             self.faults.append(f"{name} does not hold")
 

@@ -15,7 +15,7 @@ from golden_case import Case, Score, tolerance_of
 from reg2rg import recipe
 from reg2rg.anatomy import REGIONS
 from reg2rg.contracts import RegionMask, Study, StudyViews, Volume
-from reg2rg.data.tables import region_texts
+from reg2rg.data.tables import region_texts, study_id
 from reg2rg.data.views import FOREGROUND, bounding_box, make_views
 from reg2rg.errors import UserError
 from reg2rg.model.alignment import make_target
@@ -35,8 +35,8 @@ def tokenizer_of(folder: Path) -> Any:
     return load_tokenizer(str(folder))
 
 
-def prompt_recipe(case: Case) -> Recipe:
-    """The recipe `reg2rg` with the case's wording; regions keep the order that they are given in."""
+def prompt_recipe(case: Case, max_length: int = 0) -> Recipe:
+    """The recipe `reg2rg` with the case's wording and length; regions keep the order that they are given in."""
     template = case.data["template"]
     text = {
         "lead_in": template["lead_in"],
@@ -44,7 +44,7 @@ def prompt_recipe(case: Case) -> Recipe:
         "region": _TAGS.sub("{visual}", template["region_block"]),
         "instruction": template["instruction"],
         "prefix": template["target_block"].removesuffix("{region report} "),
-        "max_length": case.data["max_seq"],
+        "max_length": max_length or case.data["max_seq"],
     }
     return recipe.load("reg2rg", {"prompt": text, "alignment": {"shuffle": False}, "views": {"size": [4, 4, 4]}})
 
@@ -66,7 +66,7 @@ def study_of(case: Case) -> Study:
     if not rows:
         return Study("study")
     texts = region_texts(case.folder / "case.json", rows)
-    name = texts.ids()[0]
+    name = study_id(rows[0]["Volumename"])
     return Study(name, region_reports=texts.regions.get(name, {}), report=texts.reports.get(name, ""))
 
 
@@ -98,28 +98,26 @@ def prompt(case: Case, score: Score, tokenizer: Path | None) -> None:
     """README 4.5: table, masks and the shuffled order → ids, labels, attention and texts, through `Samples`."""
     if tokenizer is None:
         raise ValueError("no tokenizer is at hand (--tokenizer DIR)")
-    settings, expected = prompt_recipe(case), case.data["expected"]
-    prompts = PromptBuilder(settings, tokenizer_of(tokenizer), *token_counts(case))
+    settings, words, counts = prompt_recipe(case), tokenizer_of(tokenizer), token_counts(case)
+    model: Any = SimpleNamespace(prompts=PromptBuilder(settings, words, *counts), recipe=settings)
     study = study_of(case)
-    model: Any = SimpleNamespace(prompts=prompts, recipe=settings)
-    found = Samples(model, [study], OneStudy(case, settings.views))
-    sample = found.training(0) if case.data["mode"] == "train" else found.asking(0, shuffle=False, seed=0)
+    studies = Samples(model, [study], OneStudy(case, settings.views))
+    sample = studies.training(0) if case.data["mode"] == "train" else studies.asking(0, shuffle=False, seed=0)
     order = list(sample.prompt.regions)
-    score.exact("the order of regions", order, expected["region_order"])
-    target = make_target(order, study.region_reports, settings).text
-    texts = {"prompt": spelled(prompts, len(order)), "target": target}
-    texts |= {"question": texts["prompt"], "gt_combined_report": target}
-    for name in texts.keys() & expected.keys():
-        score.exact(name, texts[name], expected[name])
+    target = make_target(order, study.region_reports, settings)
+    asked = spelled(model.prompts, len(order))
+    _same(score, case, {"region_order": order, "prompt": asked, "question": asked})
+    _same(score, case, {"target": target.text, "gt_combined_report": target.text})
     batch = collate([sample], pad=0)
     ids, labels, attention = (x[0].tolist() for x in (batch.ids, batch.labels, batch.attention))
-    if case.data["mode"] == "train":
-        _training_ids(case, score, ids, labels, attention)
-        _same(score, expected, {"prompt_length": sample.prompt.prompt_length})
-    else:
+    if case.data["mode"] != "train":
         score.seen.add("input_ids")
         score.exact("ids", ids, case.arrays["input_ids"].tolist())
-        _same(score, expected, {"n_attended": sum(attention)})
+        _same(score, case, {"n_attended": sum(attention)})
+        return
+    _training_ids(case, score, ids, labels, attention)
+    whole = PromptBuilder(prompt_recipe(case, max_length=1 << 20), words, *counts).build(order, target)
+    _same(score, case, {"prompt_length": sample.prompt.prompt_length, "n_tokens_untruncated": len(whole.ids) - 1})
 
 
 def _training_ids(case: Case, score: Score, ids: list[int], labels: list[int], attention: list[int]) -> None:
@@ -136,12 +134,14 @@ def _training_ids(case: Case, score: Score, ids: list[int], labels: list[int], a
     before = attention[: end - 1]
     score.exact("attention", [*before, 0, *pad], case.arrays["attention_mask"].tolist())
     counts = {"n_attended": sum(before), "eos_position": end - 1, "n_label_tokens": sum(i != -100 for i in labels)}
-    _same(score, case.data["expected"], counts)
+    _same(score, case, counts)
 
 
-def _same(score: Score, expected: dict[str, Any], counts: dict[str, int]) -> None:
-    for name in counts.keys() & expected.keys():
-        score.exact(name, counts[name], expected[name])
+def _same(score: Score, case: Case, found: dict[str, Any]) -> None:
+    """What the case expects of `found`, where it says so."""
+    for name, want in case.data["expected"].items():
+        if name in found:
+            score.exact(name, found[name], want)
 
 
 def preprocess(case: Case, score: Score) -> None:
@@ -152,7 +152,7 @@ def preprocess(case: Case, score: Score) -> None:
     try:
         views = make_views(Volume(hu, np.eye(4)), RegionMask.from_masks(masks), _sizes(outputs), REGIONS)
     except UserError as error:
-        score.fact(f"that {error} of a volume that has content", not (hu > FOREGROUND).any() and not outputs)
+        score.fact(f"the reason '{error}'", not (hu > FOREGROUND).any() and not outputs)
         return
     score.exact("the regions kept", set(views.regions), has_content)
     if case.data.get("official_raises"):

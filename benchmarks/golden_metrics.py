@@ -95,8 +95,8 @@ def _pairs(case: Case, score: Score) -> None:
 def _released_rows(case: Case, score: Score, data: Path | None) -> None:
     """Pairs that name a file and row of the released results stand there, where these are at hand."""
     for i, row in enumerate(case.data["pairs"]):
-        if "file" in row and data is not None:
-            kept = _rows(released(data, row["file"]))[row["row"]]
+        if "file" in row and (path := _find(data, row["file"])):
+            kept = _rows(path)[row["row"]]
             texts = [cell(kept[c]) for c in ("AccNum", "Pred_combined_report", "GT_combined_report") if c in kept]
             if len(texts) == 3:
                 score.exact(f"the text of pair {i}", texts, [cell(row[c]) for c in ("AccNum", "prediction", "reference")])
@@ -107,14 +107,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return list(read_rows(path)[1])
 
 
-def released(data: Path | None, name: str) -> Path:
+def _find(data: Path | None, name: str) -> Path | None:
     """A file of the released results: in the data folder, or in one of its folders."""
-    if data is None:
-        raise ValueError(f"the released results are not at hand: {name} (--data DIR)")
-    found = [p for p in (data / name, *sorted(data.glob(f"*/{name}"))) if p.is_file()]
-    if not found:
-        raise ValueError(f"{data} has no released file '{name}' (--data DIR)")
-    return found[0]
+    places = (data / name, *sorted(data.glob(f"*/{name}"))) if data else ()
+    return next((path for path in places if path.is_file()), None)
 
 
 def _corpus(case: Case, score: Score) -> None:
@@ -184,7 +180,10 @@ def _published_means(case: Case, score: Score, data: Path | None) -> None:
     """The published means and deviations of the released files, to the last of four decimals."""
     for row in case.data["regions"]:
         region = row["region"]
-        reports = read_reports(released(data, f"{region}_reports.csv")).reports
+        path = _find(data, f"{region}_reports.csv")
+        if path is None:
+            raise ValueError(f"the released results are not at hand: {region}_reports.csv (--data DIR)")
+        reports = read_reports(path).reports
         score.exact(f"the rows of {region}", len(reports), row["n"])
         found = Scores(reports)
         for key, want in row.items():
