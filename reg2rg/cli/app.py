@@ -7,8 +7,10 @@ the overview needs none of them.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -95,6 +97,8 @@ def run(arguments: list[str] | None = None) -> None:
     """Runs the command line: a user's fault is one sentence and an exit code, anything else keeps its traceback."""
     debug = os.environ.get("REG2RG_DEBUG") == "1"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its warnings are about models that aren't ours
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it recommends packages on a CPU
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|peft")  # for those who write these two
     try:
         app(args=arguments, prog_name="reg2rg")
     except UserError as error:

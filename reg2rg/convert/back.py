@@ -57,7 +57,7 @@ def parts(request: Request) -> Converted:
         raise UserError("this is no encoder folder", source, f"Give a folder with {encoder.WEIGHTS}.")
     own, rest = weights.read_tensors(source / encoder.WEIGHTS), _rest(source)
     named = {section: change.get("name", "") for section, change in _encoder_config(source).items() if isinstance(change, dict)}
-    record = job.read_record(source, request.kind.name) or _default_record(request, own, rest)
+    record = job.read_record(source, request.kind.name) or encoder.part_record(request.kind, own, rest)
     written = {}
     for name, (layout_name, types) in record.items():
         layout = LAYOUTS[layout_name]
@@ -161,18 +161,6 @@ def _encoder_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return {k: v for k, v in data.items() if k in ("volume_encoder", "adapter")} if isinstance(data, dict) else {}
-
-
-def _default_record(request: Request, own: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> dict[str, tuple[str, Types]]:
-    """The authors' part files for the modules that are here."""
-    out = {}
-    for layout in (LAYOUTS[name] for name in request.kind.layouts):
-        mine = {k: v for k, v in own.items() if k.split(".")[0] in layout.parts}
-        if mine and not layout.left_out:
-            types = {str(layout.official(k)): t for k, t in job.describe(mine).items()}
-            aside = {k: t for k, t in job.describe(rest).items() if layout.rest(k) is not None}
-            out[layout.files[0]] = (layout.name, {**types, **aside})
-    return out
 
 
 def _target(out: Path, name: str) -> Path:

@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..files import atomic_folder, write_text
 from . import job, keys, reading, settle
 from .job import Converted, Request
-from .layouts import LAYOUTS
+from .layouts import LAYOUTS, Kind
 from .shapes import Shapes
 
 WEIGHTS, CONFIG = "encoder.safetensors", "config.json"
@@ -96,6 +96,18 @@ def blueprint(modules: Mapping[str, Any], ours: Mapping[str, Tensor]) -> dict[st
     return out
 
 
+def part_record(kind: Kind, own: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> dict[str, tuple[str, dict[str, str]]]:
+    """The record of the authors' part files for the modules in `own`, however they came."""
+    out = {}
+    for layout in (LAYOUTS[name] for name in kind.layouts):
+        mine = {k: v for k, v in own.items() if k.split(".")[0] in layout.parts}
+        if mine and not layout.left_out:
+            types = {str(layout.official(k)): t for k, t in job.describe(mine).items()}
+            aside = {k: t for k, t in job.describe(rest).items() if layout.rest(k) is not None}
+            out[layout.files[0]] = (layout.name, {**types, **aside})
+    return out
+
+
 def _check_widths(parts: list[Part]) -> None:
     """The adapter must read what the encoder gives."""
     widths = {}
@@ -120,9 +132,10 @@ def _write(parts: list[Part], modules: dict[str, Any], request: Request) -> Conv
         left_out |= part.found.left_out
     job.check_room(request.out, job.bytes_of({**ours, **rest}))
     record = {p.file.name: (p.found.layout.name, job.describe(p.tensors)) for p in parts if not p.whole}
+    record = record or part_record(request.kind, ours, rest)
     sources = [p.file.name for p in parts]
     about = {**modules, "converted_from": sources, "kind": request.kind.name, "reg2rg_version": __version__}
-    options = settle.as_sets(modules)
+    options = " ".join(f"--set {text}" for text in settle.unusual(modules))
     request.progress("Write", 0, 1)
     with atomic_folder(request.out) as folder:
         job.write_tensors(folder / WEIGHTS, ours)

@@ -20,7 +20,7 @@ from ..progress import Progress
 from ..recipe import Decoder
 from .keys import same_bits
 from .reading import read
-from .shapes import Shapes, llama
+from .shapes import Shapes, llama, llama_sizes
 
 WEIGHTS = ("model.safetensors.index.json", "model.safetensors")
 
@@ -67,8 +67,7 @@ def configuration(shapes: Shapes, base: Base, source: Path, dtype: str) -> tuple
 
     Raises UserError where the base that the user chose is another model.
     """
-    derived, note = llama(shapes)
-    wanted = {k: derived[k] for k in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")}
+    wanted = llama_sizes(shapes)
     places = [base.folder] * base.chosen + [source] + [base.folder] * (not base.chosen)
     notes: list[str] = []
     for folder in (p for p in places if p is not None):
@@ -81,7 +80,8 @@ def configuration(shapes: Shapes, base: Base, source: Path, dtype: str) -> tuple
                 f"this isn't the checkpoint's language model: {', '.join(odd)}", folder, "Choose another --decoder."
             )
         notes += [f"{folder / 'config.json'} is of another model and not used"] if odd else []
-    return {**derived, "dtype": dtype}, notes + [note] * bool(note)
+    derived, more = llama(shapes)
+    return {**derived, "dtype": dtype}, notes + more
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -80,8 +80,11 @@ def _recipe(found: keys.Sorted, request: Request) -> tuple[Recipe, list[str]]:
     words = Counter(v.dtype for k, v in found.ours.items() if k.startswith("decoder.") and ".lora_" not in k)
     if words:
         decoder["dtype"] = str(words.most_common(1)[0][0]).removeprefix("torch.")
-    changes = {**settle.module_changes(found.layout, found.ours, asked, "visual."), "decoder": decoder}
-    recipe, notes = recipes.load(request.recipe, changes, request.sets), []
+    modules = settle.module_changes(found.layout, found.ours, asked, "visual.")
+    changes = {**modules, "decoder": decoder}
+    recipe = recipes.load(request.recipe, changes, request.sets)
+    odd = settle.unusual(modules)
+    notes = [f"the architecture isn't the published one: {', '.join(odd)}"] * bool(odd)
     if size := settle.view_size(recipe):
         notes.append(f"views.size is {size}, which the encoders are built for, instead of {list(recipe.views.size)}")
         recipe = recipes.load(request.recipe, {**changes, "views": {"size": size}}, request.sets)

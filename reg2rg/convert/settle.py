@@ -67,14 +67,13 @@ def check_views(recipe: Recipe) -> None:
             raise UserError(f"{what}{tuple(given['capacity'])}", fix="Set a size: --set views.size=[H,W,D]")
 
 
-def as_sets(changes: Mapping[str, Any]) -> str:
-    """The options of `changes` that aren't the plugins' defaults, as a user types them."""
+def unusual(changes: Mapping[str, Any]) -> list[str]:
+    """The options of `changes` that aren't the plugins' defaults, which are the published sizes, as KEY=VALUE."""
     out = []
     for section, change in changes.items():
         known = plugins.parameters(plugins.target_of(plugin_kind(section), change["name"]))
         for key, value in change["options"].items():
             default = known[key].default
             if value != (list(default) if isinstance(default, tuple) else default):
-                text = str(value).replace(" ", "")
-                out.append(f"--set {section}.options.{key}={text}")
-    return " ".join(out)
+                out.append(f"{section}.options.{key}={value}".replace(" ", ""))
+    return out

@@ -129,24 +129,32 @@ def lora(shapes: Shapes) -> dict[str, Any] | None:
     return {"r": rank, **({} if usual else {"target_modules": sorted(targets)})}
 
 
-def llama(shapes: Shapes) -> tuple[dict[str, Any], str]:
-    """A LLaMA's configuration from the shapes of its layers, and a note where heads had to be taken for granted.
+_MODEL = r"(?:base_model\.model\.)?model\."
+
+
+def llama_sizes(shapes: Shapes) -> dict[str, int]:
+    """What the shapes of a LLaMA's layers tell of its configuration. Raises UserError where there are none."""
+    found = {
+        "vocab_size": shapes.size(rf"{_MODEL}embed_tokens\.weight|(base_model\.model\.)?lm_head\.weight", 0),
+        "hidden_size": shapes.size(rf"{_MODEL}(embed_tokens|layers\.\d+\.mlp\.gate_proj)\.weight", 1),
+        "intermediate_size": shapes.size(rf"{_MODEL}layers\.\d+\.mlp\.gate_proj\.weight", 0),
+        "num_hidden_layers": shapes.count(rf"{_MODEL}layers\.(\d+)\."),
+    }
+    if lacking := [name for name, size in found.items() if size is None]:
+        raise UserError(f"the language model's {', '.join(lacking)} can't be read from the weights: its layers are missing")
+    return {name: size for name, size in found.items() if size is not None}
+
+
+def llama(shapes: Shapes) -> tuple[dict[str, Any], list[str]]:
+    """A LLaMA's configuration from its shapes alone, and a note where heads had to be taken for granted.
 
     Raises UserError where the number of heads is anyone's guess.
     """
-    model = r"(?:base_model\.model\.)?model\."
-    sizes = {
-        "vocab_size": shapes.size(rf"{model}embed_tokens\.weight|(base_model\.model\.)?lm_head\.weight", 0),
-        "hidden_size": shapes.size(rf"{model}(embed_tokens|layers\.\d+\.mlp\.gate_proj)\.weight", 1),
-        "intermediate_size": shapes.size(rf"{model}layers\.\d+\.mlp\.gate_proj\.weight", 0),
-        "num_hidden_layers": shapes.count(rf"{model}layers\.(\d+)\."),
-    }
-    if lacking := [name for name, size in sizes.items() if size is None]:
-        raise UserError(f"the language model's {', '.join(lacking)} can't be read from the weights: its layers are missing")
-    hidden = int(sizes["hidden_size"] or 0)
+    sizes = llama_sizes(shapes)
+    hidden = sizes["hidden_size"]
     head = min(LLAMA_HEAD, hidden)
-    queries = shapes.size(rf"{model}layers\.\d+\.self_attn\.q_proj(\.base_layer)?\.weight", 0) or hidden
-    keys = shapes.size(rf"{model}layers\.\d+\.self_attn\.k_proj(\.base_layer)?\.weight", 0) or queries
+    queries = shapes.size(rf"{_MODEL}layers\.\d+\.self_attn\.q_proj(\.base_layer)?\.weight", 0) or hidden
+    keys = shapes.size(rf"{_MODEL}layers\.\d+\.self_attn\.k_proj(\.base_layer)?\.weight", 0) or queries
     if queries % head or keys % head:
         raise UserError(
             f"the language model's width {queries} isn't heads of {head}, as a LLaMA of 7 billion has them",
@@ -155,4 +163,4 @@ def llama(shapes: Shapes) -> tuple[dict[str, Any], str]:
     note = f"the language model's heads are taken to be {head} wide; a config.json beside the weights would say"
     heads = {"num_attention_heads": queries // head, "num_key_value_heads": keys // head}
     extra = {"head_dim": head} if queries != hidden else {}
-    return {**LLAMA, **sizes, **heads, **extra}, note if hidden < PUBLISHED else ""
+    return {**LLAMA, **sizes, **heads, **extra}, [note] * (hidden < PUBLISHED)
