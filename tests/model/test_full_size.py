@@ -52,5 +52,6 @@ def test_a_study_gives_the_published_tokens(model: Reg2RGModel) -> None:
     assert (model.visual.image_tokens, model.visual.region_tokens) == (32, 33)
     views = model.recipe.views
     assert (views.size, views.geometry_size) == ((256, 256, 64), None)
-    seen = model.visual(*(torch.empty(n, 1, *views.size, device="meta") for n in (2, 3, 3)))
-    assert seen.image.shape == (2, 32, 4096) and seen.regions.shape == (3, 33, 4096)
+    encoder: Any = model.visual.volume_encoder
+    assert encoder.grid(views.size) == (8, 8, 16)
+    assert model.prompts.first_region_row == 36 and model.decoder.get_input_embeddings().weight.shape == (32000, 4096)
