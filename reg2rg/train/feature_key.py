@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import plugins
-from ..data.dataset import CachedViews, ViewSource
+from ..data.dataset import ViewSource
 from ..data.store import Store
 from ..model.composite import Reg2RGModel
 from ..recipe import Component
@@ -44,8 +44,8 @@ def made_from(model: Reg2RGModel, source: ViewSource, store: Store) -> dict[str,
         "adapter": _component("adapter", recipe.adapter) if adapter else None,
         "adapter_weights": weights_hash(visual.adapter) if adapter else None,
         # geometry isn't encoded by what is frozen
-        "views": recipe.views.model_dump(mode="json", exclude={"geometry_size", "masks", "cache"}),
-        "views_dtype": "float16" if isinstance(source, CachedViews) else "float32",
+        "views": recipe.views.model_dump(mode="json", exclude={"geometry_size", "masks", "cache", "cache_dtype"}),
+        "views_dtype": str(getattr(source, "dtype", torch.float32)).removeprefix("torch."),  # a cache of views rounds
         "precision": recipe.training.precision,
         "dtype": recipe.training.feature_dtype,
         "studies": {name: _stamp(store, name) for name in source.ids},

@@ -30,13 +30,13 @@ from training import Small
 from reg2rg import recipe as recipes
 from reg2rg.anatomy import REGIONS
 from reg2rg.contracts import StudyViews
-from reg2rg.data.dataset import StoreViews
+from reg2rg.data.dataset import StoreViews, open_views
 from reg2rg.data.store import Store
 from reg2rg.errors import UserError
 from reg2rg.model.composite import Reg2RGModel, build_model
 from reg2rg.train import feature_folder, features, loop
 from reg2rg.train.feature_folder import FeatureCache
-from reg2rg.train.feature_key import made_from, weights_hash
+from reg2rg.train.feature_key import differences, made_from, weights_hash
 from reg2rg.train.feature_shards import VIEWS, StoredFeatures, read_shard, write_shard
 from reg2rg.train.features import Processes, open_features, views_left
 
@@ -249,6 +249,16 @@ def test_what_features_do_not_follow_from_changes_no_key(store: Store, tmp_path:
     )
     changed = other(tmp_path)
     assert made_from(changed, source_of(store, changed), store) == parts
+
+
+def test_views_from_a_cache_make_other_features(store: Store) -> None:
+    """They are rounded: a cache of features says of which it was made."""
+    model, views = model_of(), recipes.load("tiny").views
+    cached = open_views(store, store.ids()[:2], views, geometry=False)
+    live = StoreViews(store, store.ids()[:2], views, geometry=False)
+    old, new = made_from(model, cached, store), made_from(model, live, store)
+    assert old["views_dtype"] in ("float16", "bfloat16") and new["views_dtype"] == "float32"
+    assert differences(old, new).startswith("from views of another precision")
 
 
 def test_a_store_keeps_the_caches_used_last(store: Store) -> None:
