@@ -68,7 +68,9 @@ class Views(_Section):
     `window` in HU maps to [-1, 1]. Regions with fewer voxels than `min_voxels` count as absent. `crop`, `masks` and `aspect`
     stand where the paper's text and its code differ: published weights were trained with the defaults. `crop` cuts a region to
     its voxels above -1000 HU (`intensity`) or to its whole mask (`mask`); `masks` are area-resampled (`soft`) or rounded
-    (`binary`); `aspect` stretches a crop to `size` or keeps its proportions and fills up with background.
+    (`binary`); `aspect` stretches a crop to `size` or keeps its proportions and fills up with background. `cache` keeps views
+    on disk as `cache_dtype`: for values in [-1, 1] float16 errs by up to 0.15 HU of the default window, bfloat16, of the same
+    size, by 1.2 HU.
     """
 
     size: Size = (256, 256, 64)
@@ -77,6 +79,7 @@ class Views(_Section):
     image: bool = True
     geometry_size: Size | None = None
     cache: bool = False
+    cache_dtype: Literal["float16", "bfloat16", "float32"] = "float16"
     min_voxels: PositiveInt = 1
     crop: Literal["intensity", "mask"] = "intensity"
     masks: Literal["soft", "binary"] = "soft"
@@ -174,7 +177,7 @@ class Training(_Section):
     accumulation: PositiveInt = 16
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    precision: Literal["no", "bf16", "fp16"] = "bf16"
+    precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(lambda v: "no" if v is False else v)] = "bf16"
     finding_weight: NonNegativeFloat = 1.0
     distributed: Literal["auto", "none", "ddp", "fsdp", "deepspeed"] = "auto"
     workers: NonNegativeInt = 0

@@ -2,7 +2,8 @@
 
 The order of studies and the shuffling of regions follow from (seed, epoch, study) alone, so that a run goes on where it was
 broken off, bit for bit on one device, and a process count changes nothing but speed: `batch_size` × `accumulation` studies
-make one optimizer step, however many processes share them.
+make one optimizer step, however many processes share them. How they share the model is `engine`'s business, the order of
+studies `order`'s, batches `loading`'s.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import dataclasses
 import json
 import math
 import os
-import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,13 +26,15 @@ from ..errors import UserError
 from ..files import write_text
 from ..model import weights
 from ..model.alignment import make_target
-from ..model.batch import collate
+from ..model.batch import Batch
 from ..model.composite import build_model
 from ..model.samples import Samples, encode_features
 from ..progress import Progress, silent
 from ..recipe import Recipe
-from . import checkpoint
-from .optim import learning_rate_factor, make_optimizers, set_learning_rate
+from . import checkpoint, engine
+from .loading import Batches, load, seed_pass
+from .optim import learning_rate_factor, set_learning_rate
+from .order import Order
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,65 +72,45 @@ def train(
     return Trainer(recipe, store, out, progress).run(list(init), resume)
 
 
-def accelerated() -> bool:
-    """Whether torch sees a GPU."""
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
 class Trainer:
     """One training run: built once, then `run`."""
 
     def __init__(self, recipe: Recipe, store: Store, out: Path, progress: Progress = silent) -> None:
-        from accelerate import Accelerator
-
         self.recipe, self.store, self.out, self.progress = recipe, store, Path(out), progress
-        precision = recipe.training.precision
-        # without an accelerator it must be told, or several processes train alone side by side
-        self.accelerator = Accelerator(mixed_precision=None if precision == "no" else precision, cpu=not accelerated())
-        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
-        if self.world != int(os.environ.get("WORLD_SIZE", "1")):
-            raise UserError(
-                f"{os.environ['WORLD_SIZE']} processes were started, but they don't train together",
-                fix="Start them with torchrun.",
-            )
+        self.engine = engine.start(recipe.training)
         self.folder = self.out / "checkpoints"
 
     def run(self, init: Sequence[Path], resume: bool) -> Result:
         started = time.monotonic()
-        start = self._check_folder(resume)
+        # torchrun starts its processes again after a failure, with the same arguments
+        start = self._check_folder(resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0)
         studies = training_studies(self.store)
-        torch.manual_seed(self.recipe.training.seed)
         self.model, self.base = build_model(self.recipe, corpus_of(studies, self.recipe), self.recipe.training.seed)
         weights.load_visual(self.model, init)
         self.samples = self._samples(studies)
-        optimizers = make_optimizers(self.model, self.recipe.training.optimizer)
-        self.total = self._total_steps(len(studies))
-        if start:
-            self._restore(start, optimizers)
-        self.wrapped, *self.optimizers = self.accelerator.prepare(self.model, *optimizers)
+        self.order = self._order(len(studies))
+        self._prepare(start)
         loss = self._steps(start)
         return self._finish(loss, time.monotonic() - started)
 
     def _check_folder(self, resume: bool) -> int:
-        """The step to go on from; refuses a folder that holds another run."""
+        """The step to go on from; refuses a folder that holds another run, or that can't be written."""
         steps = checkpoint.found(self.folder)
         finished = (self.out / weights.CONFIG).is_file()
-        if not resume:
-            if steps or finished:
-                raise UserError("the folder holds a run already", self.out, "Choose another --out, or go on with --resume.")
-            return 0
+        self.engine.wait()  # before anyone changes what the others still look at
+        if not resume and (steps or finished):
+            raise UserError("the folder holds a run already", self.out, "Choose another --out, or go on with --resume.")
         if not steps and finished:
             raise UserError("the run has no checkpoint to go on from", self.out, "Train into another folder.")
-        if not steps:
-            return 0
-        state = json.loads((self.folder / f"step-{steps[-1]:06d}" / "state.json").read_text())
-        if state["recipe"] != self.recipe.fingerprint():
+        if steps and checkpoint.facts(self.folder, steps[-1])["recipe"] != self.recipe.fingerprint():
+            fix = "Resume with the same options, or choose another --out."
+            raise UserError("the checkpoint was made with another recipe", self.out, fix)
+        there = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):  # before time is spent on it
             raise UserError(
-                "the checkpoint was made with another recipe",
-                self.out,
-                "Resume with the same options, or choose another --out.",
+                f"the run's folder can't be written ('{there.name}' doesn't allow it)", self.out, "Choose another --out."
             )
-        return steps[-1]
+        return steps[-1] if steps else 0
 
     def _samples(self, studies: list[Study]) -> Samples:
         geometry = self.recipe.geometry_encoder is not None
@@ -139,101 +121,93 @@ class Trainer:
             if not self.recipe.volume_encoder.freeze:
                 hint = "Set volume_encoder.freeze=true or training.cache_features=false."
                 raise UserError("features can be cached only while the volume encoder is frozen", fix=hint)
-            self.model.visual.to(self.accelerator.device)
+            self.model.visual.to(self.engine.device)
             features = encode_features(self.model, source, progress=self.progress)
         return Samples(self.model, studies, source, features)
 
-    @property
-    def _effective(self) -> int:
-        return self.recipe.training.batch_size * self.recipe.training.accumulation
+    def _order(self, studies: int) -> Order:
+        spec = self.recipe.training
+        order = Order(studies, spec.batch_size * spec.accumulation, spec.batch_size, spec.seed, 0)
+        return dataclasses.replace(order, total=spec.max_steps or spec.epochs * order.steps_per_epoch)
 
-    def _total_steps(self, studies: int) -> int:
-        epoch = math.ceil(studies / self._effective)
-        return self.recipe.training.max_steps or self.recipe.training.epochs * epoch
-
-    def _restore(self, step: int, optimizers: list[Any]) -> None:
-        tensors, state = checkpoint.read(self.folder, step)
-        weights.load_into(self.model, tensors, self.folder, partial_decoder=self.base is not None)
-        checkpoint.restore(self.folder, step, state, optimizers)
-        kept = [line for line in self._metric_lines() if json.loads(line)["step"] <= step]
-        write_text(self.out / "metrics.jsonl", "".join(f"{line}\n" for line in kept))
+    def _prepare(self, start: int) -> None:
+        """The model on its devices, as it was at step `start`."""
+        state: dict[str, torch.Tensor] = {}
+        if start:
+            tensors, state = checkpoint.read(self.folder, start)
+            weights.load_into(self.model, tensors, self.folder, partial_decoder=self.base is not None)
+        self.engine.prepare(self.model, self.recipe.training.optimizer)
+        self.engine.restore_optimizer(state)
+        if not self.engine.main:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.sweep(self.folder)
+        kept = [line for line in self._metric_lines() if json.loads(line)["step"] <= start]
+        if kept or (self.out / "metrics.jsonl").exists():
+            write_text(self.out / "metrics.jsonl", "".join(f"{line}\n" for line in kept))
 
     def _metric_lines(self) -> list[str]:
         path = self.out / "metrics.jsonl"
         return path.read_text().splitlines() if path.is_file() else []
 
-    def _order(self, start: int) -> Iterator[tuple[int, int, list[int]]]:
-        """(step, epoch, studies of that step) from `start` on; each study once an epoch."""
-        count = len(self.samples)
-        per_epoch = math.ceil(count / self._effective)
-        for step in range(start, self.total):
-            epoch, place = divmod(step, per_epoch)
-            order = list(range(count))
-            random.Random(f"{self.recipe.training.seed}/{epoch}").shuffle(order)
-            yield step, epoch, order[place * self._effective : (place + 1) * self._effective]
-
     def _steps(self, start: int) -> float:
         spec, loss, mark = self.recipe.training, math.nan, time.monotonic()
-        self.wrapped.train()
-        for step, epoch, chosen in self._order(start):
-            rate = set_learning_rate(self.optimizers, learning_rate_factor(spec.schedule, step, self.total))
-            loss, norm = self._step(chosen, epoch)
+        total, share = self.order.total, (self.engine.rank, self.engine.world)
+        self.engine.wrapped.train()
+        batches = Batches(self.samples, self.model.tokenizer.pad_token_id, spec.seed)
+        loaded = load(batches, self.order.all_works(start, *share), spec.workers, self.engine.device.type == "cuda")
+        for step in range(start, total):
+            rate = set_learning_rate(self.engine.optimizers, learning_rate_factor(spec.schedule, step, total))
+            loss, norm = self._step(step, loaded)
             done = step + 1
-            if done % spec.log_every == 0 or done == self.total:
+            if done % spec.log_every == 0 or done == total:
                 took, mark = time.monotonic() - mark, time.monotonic()
+                epoch = step // self.order.steps_per_epoch
                 self._log(step=done, epoch=epoch, loss=loss, lr=rate, grad_norm=norm, seconds=round(took, 3))
-            self.progress("Train", done, self.total, f"loss {loss:.3f}")
-            if done % spec.checkpoint_every == 0 and done < self.total:
+            self.progress("Train", done, total, f"loss {loss:.3f}")
+            if done % spec.checkpoint_every == 0 and done < total:
                 self._checkpoint(done)
         return loss
 
-    def _step(self, chosen: list[int], epoch: int) -> tuple[float, float]:
-        """One optimizer step over the studies `chosen`; the loss is the mean over studies of their means over tokens."""
-        spec = self.recipe.training
-        mine, size = chosen[self.rank :: self.world], spec.batch_size
-        total = torch.zeros((), device=self.accelerator.device)
-        # every process makes as many passes, or those that have one more would wait for the others for ever
-        for start in range(0, math.ceil(len(chosen) / self.world), size):
-            part = mine[start : start + size]
-            samples = [self.samples.training(i, spec.seed, epoch) for i in part or chosen[:1]]
-            batch = collate(samples, self.model.tokenizer.pad_token_id).to(self.accelerator.device)
-            with self.accelerator.autocast():
-                nll, count = self.wrapped(batch)
-            loss = (nll / count.clamp(min=1e-6)).sum() / len(chosen) * (1.0 if part else 0.0)
-            # each process holds a share of the step; DDP averages gradients, hence the factor
-            self.accelerator.backward(loss * self.world)
+    def _step(self, step: int, batches: Iterator[Batch]) -> tuple[float, float]:
+        """One optimizer step; the loss is the mean over its studies of their means over tokens (Eq. 9)."""
+        total = torch.zeros((), device=self.engine.device)
+        for work in self.order.works(step, self.engine.rank, self.engine.world):
+            batch = next(batches)
+            seed_pass(self.recipe.training.seed, work)
+            with self.engine.sharing(work.last):
+                nll, count = self.engine.loss(batch)
+                loss = (nll / count.clamp(min=1e-6)).sum() / work.total * (1.0 if work.real else 0.0)
+                self.engine.backward(loss)
             total += loss.detach()
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        norm = self.accelerator.clip_grad_norm_(parameters, spec.optimizer.clip) if spec.optimizer.clip else torch.zeros(())
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        value = float(self.accelerator.reduce(total, "sum"))
+        norm = self.engine.step(self.recipe.training.optimizer.clip)
+        value = self.engine.sum(total)
         if not math.isfinite(value):
             raise UserError(f"the loss became {value}", self.out, "Lower training.optimizer.lr, or train with precision: no.")
-        return value, float(norm)
+        return value, norm
 
     def _log(self, **row: Any) -> None:
-        if self.accelerator.is_main_process:
-            self.out.mkdir(parents=True, exist_ok=True)
+        if self.engine.main:
             with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
-    def _checkpoint(self, step: int) -> None:
-        if self.accelerator.is_main_process:
+    def _checkpoint(self, step: int) -> dict[str, torch.Tensor]:
+        """Writes the checkpoint of `step`; gives the weights in it."""
+        tensors, state = self.engine.weights(self.base), self.engine.optimizer_state()
+        if self.engine.main:
             facts = {"recipe": self.recipe.fingerprint(), "data": self.store.fingerprint()}
-            state = weights.own_state(self.model, self.base)
-            checkpoint.write(self.folder, step, state, self.optimizers, facts, self.recipe.training.keep)
-        self.accelerator.wait_for_everyone()
+            checkpoint.write(self.folder, step, tensors, state, facts, self.recipe.training.keep)
+        self.engine.wait()
+        return tensors
 
     def _finish(self, loss: float, seconds: float) -> Result:
-        self._checkpoint(self.total)
+        tensors = self._checkpoint(self.order.total)
         trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         parameters = sum(p.numel() for p in self.model.parameters())
-        if self.accelerator.is_main_process:
-            weights.save(self.model, self.out, self.base, self._facts(loss))
-        self.accelerator.wait_for_everyone()
-        return Result(self.out, self.total, loss, seconds, parameters, trained)
+        if self.engine.main:
+            weights.save(self.model, self.out, self.base, self._facts(loss), tensors)
+        self.engine.wait()
+        return Result(self.out, self.order.total, loss, seconds, parameters, trained)
 
     def _facts(self, loss: float) -> dict[str, Any]:
         from .. import __version__
@@ -246,7 +220,7 @@ class Trainer:
             "data_fingerprint": self.store.fingerprint(),
             "trained_on_phantoms": bool(info.get("phantom")),
             "studies": len(self.samples),
-            "steps": self.total,
+            "steps": self.order.total,
             "final_loss": round(loss, 4),
             "seed": self.recipe.training.seed,
         }

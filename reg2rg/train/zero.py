@@ -1,0 +1,149 @@
+"""DeepSpeed ZeRO-2 through accelerate: gradients and optimizer state are shared out, weights are whole on every process.
+
+DeepSpeed keeps float32 copies of what it trains and, in bf16, turns the whole model into bfloat16. What a checkpoint holds are
+those float32 copies and the frozen parts as they were given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..model import weights
+from ..model.composite import Reg2RGModel
+from ..recipe import Optimizer, Training
+from .engine import Engine, grouped
+
+# what the paper trains with; a launcher's own configuration wins
+ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2, "overlap_comm": True}, "bf16": {"enabled": "auto"}}
+
+
+def accelerator(precision: str | None, gpu: bool) -> Any:
+    """An Accelerator whose distributed type is DeepSpeed. Raises UserError where the package is missing."""
+    if not gpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    configured = os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"  # as accelerate's launcher says it
+    with contextlib.redirect_stdout(sys.stderr):  # its log goes to stdout, where results stand
+        try:
+            import deepspeed
+        except ImportError as error:
+            raise UserError(
+                f"DeepSpeed can't be loaded ({error})", fix="Install it: pip install 'reg2rg[deepspeed]'"
+            ) from error
+        from accelerate import Accelerator
+        from accelerate.utils import DeepSpeedPlugin, InitProcessGroupKwargs
+
+        if not gpu:  # its collectives for CPUs are compiled at first use, for minutes; gloo's are there
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+        handlers: list[Any] = [] if gpu else [InitProcessGroupKwargs(backend="gloo")]
+        plugin = None if configured else DeepSpeedPlugin(hf_ds_config=dict(ZERO2))
+        return Accelerator(mixed_precision=precision, deepspeed_plugin=plugin, kwargs_handlers=handlers)
+
+
+class Zero(Engine):
+    """Several processes under DeepSpeed's engine, which clips, averages and steps by itself."""
+
+    def __init__(self, accelerator: Any, spec: Training) -> None:
+        super().__init__(accelerator, spec)
+        self._given: dict[str, Tensor] = {}
+
+    def prepare(self, model: Reg2RGModel, spec: Optimizer) -> None:
+        """See `Engine.prepare`. Raises UserError for an optimizer that DeepSpeed can't share out."""
+        if spec.name != "adamw":
+            raise UserError("DeepSpeed shares out AdamW only", fix="Set training.optimizer.name=adamw, or train by DDP.")
+        # bf16 would round what is given in float32: frozen parts on the way out, trained ones on the way in
+        exact = {n: p.detach().clone() for n, p in model.named_parameters() if p.dtype == torch.float32}
+        trained = {n for n, p in model.named_parameters() if p.requires_grad}
+        if self.main:
+            self._given = {n: value for n, value in exact.items() if n not in trained}
+        self._configure(spec)
+        with contextlib.redirect_stdout(sys.stderr):
+            super().prepare(model, spec)
+        from deepspeed.utils import safe_set_full_fp32_param
+
+        for name, parameter in model.named_parameters():
+            if name in trained and name in exact:
+                safe_set_full_fp32_param(parameter, exact[name].to(self.device))
+
+    def _configure(self, spec: Optimizer) -> None:
+        config = self.accelerator.state.deepspeed_plugin.deepspeed_config
+        # our loop accumulates by itself, over passes that may differ in number of studies
+        config |= {
+            "train_micro_batch_size_per_gpu": self.spec.batch_size,
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": spec.clip,
+            "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,
+        }
+        config.pop("train_batch_size", None)
+        stage = config.get("zero_optimization", {}).get("stage")
+        if stage not in (1, 2):
+            fix = "Set zero_stage: 2 in the launcher's configuration, or train by FSDP."
+            raise UserError(f"DeepSpeed was started with ZeRO stage {stage}; checkpoints know stages 1 and 2", fix=fix)
+
+    def sharing(self, last: bool) -> Any:
+        """See `Engine.sharing`."""
+        self.wrapped.set_gradient_accumulation_boundary(last)
+        return contextlib.nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        """See `Engine.backward`; DeepSpeed's step follows at once, and does nothing before the last pass."""
+        self.wrapped.backward(loss * self.world)
+        self.wrapped.step()
+
+    def step(self, clip: float) -> float:
+        """See `Engine.step`: done already; the norm is known where DeepSpeed clips."""
+        norm = self.wrapped.get_global_grad_norm() if clip else None
+        return float(norm) if norm is not None else 0.0
+
+    def weights(self, base: str | None) -> dict[str, Tensor]:
+        """See `Engine.weights`."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        trained = {n: safe_get_full_fp32_param(p) for n, p in self.model.named_parameters() if p.requires_grad}
+        state = weights.own_state(self.model, base)
+        return {name: trained.get(name, self._given.get(name, value)) for name, value in state.items()}
+
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """See `Engine.optimizer_state`."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        steps = [s["step"] for s in self._inner.state.values()] or [0]
+        out = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                for key in ("exp_avg", "exp_avg_sq"):
+                    out[f"{name}@{key}"] = safe_get_full_optimizer_state(parameter, key)
+                out[f"{name}@step"] = torch.as_tensor(steps[0]).cpu().clone()
+        return out
+
+    @property
+    def _inner(self) -> Any:
+        return self.wrapped.optimizer.optimizer
+
+    def restore_optimizer(self, state: Mapping[str, Tensor]) -> None:
+        """See `Engine.restore_optimizer`. The shared-out state is made here, for DeepSpeed makes it at its first step only."""
+        from deepspeed.utils import safe_set_full_optimizer_state
+
+        by_name = grouped(state)
+        if not by_name:
+            return
+        count = next(iter(by_name.values()))["step"]
+        for group in self._inner.param_groups:
+            for flat in group["params"]:
+                moments = {k: torch.zeros_like(flat) for k in ("exp_avg", "exp_avg_sq")}
+                self._inner.state[flat] = {"step": count.clone(), **moments}
+        self.wrapped.optimizer._lazy_init_hp_params_optimizer_state()
+        for name, parameter in self.model.named_parameters():
+            for key in ("exp_avg", "exp_avg_sq"):
+                if name in by_name:
+                    safe_set_full_optimizer_state(parameter, by_name[name][key].to(self.device), key)
