@@ -6,6 +6,7 @@ In: `Batch`. Out: the language-modelling loss of each study, or input embeddings
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from .. import plugins
 from ..errors import UserError
-from ..recipe import Decoder, Recipe
+from ..recipe import Decoder, Lora, Recipe
 from .batch import Batch
 from .prompt import IGNORE, PromptBuilder
 from .visual import VisualModel
@@ -112,21 +113,33 @@ def _check_quantization(spec: Decoder) -> None:
 
 def prepare_decoder(model: Any, spec: Decoder, training: bool) -> Any:
     """Adapters, dtype and gradient checkpointing as the recipe says; 4-bit weights keep their type."""
-    checkpointing = {"gradient_checkpointing_kwargs": {"use_reentrant": False}}
-    if spec.quantization == "none":
-        model = model.to(getattr(torch, spec.dtype))
-        if training and spec.gradient_checkpointing:
-            model.gradient_checkpointing_enable(**checkpointing)
-    elif training:
-        from peft import prepare_model_for_kbit_training
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft still calls transformers by older names
+        model = _four_bits(model, spec, training) if spec.quantization != "none" else _plain(model, spec, training)
+        return model if spec.lora is None else _adapted(model, spec.lora)
 
-        # it also keeps what isn't quantised (norms, word table, output) in float32
-        model = prepare_model_for_kbit_training(model, spec.gradient_checkpointing, **checkpointing)
-    if spec.lora is None:
+
+def _plain(model: Any, spec: Decoder, training: bool) -> Any:
+    model = model.to(getattr(torch, spec.dtype))
+    if training and spec.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
+def _four_bits(model: Any, spec: Decoder, training: bool) -> Any:
+    if not training:
         return model
+    from peft import prepare_model_for_kbit_training
+
+    # it also keeps what isn't quantised (norms, word table, output) in float32
+    return prepare_model_for_kbit_training(
+        model, spec.gradient_checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False}
+    )
+
+
+def _adapted(model: Any, lora: Lora) -> Any:
     from peft import LoraConfig, TaskType, get_peft_model
 
-    lora = spec.lora
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
