@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import plugins
 from ..errors import UserError
+from ..model.hub import is_name
 from ..model.tokenizers import has_tokenizer, local_folder, read_tokenizer
 from ..progress import Progress
 from ..recipe import Decoder
@@ -41,9 +42,14 @@ class Base:
 
 
 def decoder_change(decoder: str) -> dict[str, Any]:
-    """`--decoder` as a change of a recipe: a folder, a hub name `owner/name`, or a decoder plugin."""
-    if Path(decoder).is_dir() or (decoder.count("/") == 1 and not decoder.startswith((".", "/"))):
+    """`--decoder` as a change of a recipe: a folder, a hub name `owner/name`, or a decoder plugin.
+
+    Raises UserError for a folder that isn't there and an unknown name.
+    """
+    if Path(decoder).is_dir() or is_name(decoder):
         return {"name": "hf", "options": {"path": decoder}}
+    if "/" in decoder:
+        raise UserError("there is no such folder", decoder, "Give a folder, or a name on the hub: --decoder OWNER/NAME")
     plugins.registry().find("decoder", decoder)
     return {"name": decoder}
 

@@ -84,7 +84,7 @@ def _recipe(found: keys.Sorted, request: Request) -> tuple[Recipe, list[str]]:
     changes = {**modules, "decoder": decoder}
     recipe = recipes.load(request.recipe, changes, request.sets)
     odd = settle.unusual(modules)
-    notes = [f"the architecture isn't the published one: {', '.join(odd)}"] * bool(odd)
+    notes = [f"the architecture isn't the published one: {', '.join(odd).replace('.options.', '.')}"] * bool(odd)
     if size := settle.view_size(recipe):
         notes.append(f"views.size is {size}, which the encoders are built for, instead of {list(recipe.views.size)}")
         recipe = recipes.load(request.recipe, {**changes, "views": {"size": size}}, request.sets)
@@ -108,18 +108,21 @@ def blueprint(recipe: Recipe, config: Mapping[str, Any]) -> dict[str, torch.Size
 
 def _base(plan: Plan, request: Request) -> tuple[Any, bool]:
     """The run's tokenizer (or none), and whether the base language model's weights are left out of it."""
-    base, vocabulary = plan.base, int(plan.config["vocab_size"])
+    base, vocabulary, notes = plan.base, int(plan.config["vocab_size"]), plan.notes
     if plan.recipe.decoder.lora is not None and base.folder is not None and base.weights and has_tokenizer(base.folder):
         why = language.same_as_base(plan.found.ours, base.weights, request.progress)
-        tokenizer, notes = (None, []) if why else language.find_tokenizer(base, base.folder, vocabulary)
+        tokenizer, more = (None, []) if why else language.find_tokenizer(base, base.folder, vocabulary)
         if tokenizer is not None:
             return tokenizer, True
-        plan.notes.extend(notes)
-        plan.notes.extend([f"the decoder isn't '{base.name}' bit for bit ({why}), so the run holds all of it"] * bool(why))
-    tokenizer, notes = language.find_tokenizer(base, plan.file.parent, vocabulary)
-    plan.notes.extend(notes)
+        notes += more
+        if why:
+            notes.append(f"the decoder isn't '{base.name}' bit for bit ({why}), so the run holds all of it")
+    else:
+        notes.append(f"weights and tokenizer of '{base.name}' aren't both at hand, so the run holds the whole decoder")
+    tokenizer, more = language.find_tokenizer(base, plan.file.parent, vocabulary)
+    notes += more
     if tokenizer is None:
-        plan.notes.append(f"no tokenizer is at hand; where '{base.name}' isn't either, use the run with --decoder FOLDER")
+        notes.append("no tokenizer is at hand either; use the run with --decoder FOLDER, or put the tokenizer's files into it")
     return tokenizer, False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ class Sizes:
     ff: int = 96
     words: int = 300
     rank: int = 8
+    mask_heads: int = 2
+    mask_mlp: int = 20
+
+
+PUBLISHED = Sizes(
+    width=768, depth=12, heads=8, mlp=2048, tables=(16, 16, 128), latents=32, layers=6, mask_width=255, mask_depth=3,
+    mask_tables=(8, 8, 4), hidden=4096, blocks=32, ff=11008, words=32000, rank=8, mask_heads=8, mask_mlp=512,
+)  # fmt: skip
 
 
 def norm(name: str, size: int) -> Shapes:
@@ -111,8 +119,17 @@ class Pieces:
     lora: dict[str, Tensor]
 
 
+def shapes_alone(shapes: Shapes, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """Tensors without numbers, for sizes that a test can't hold."""
+    return {key: torch.empty(shape, dtype=dtype, device="meta") for key, shape in shapes.items()}
+
+
 def pieces(
-    s: Sizes = Sizes(), seed: int = 0, visual: torch.dtype = torch.float32, words: torch.dtype = torch.float32
+    s: Sizes = Sizes(),
+    seed: int = 0,
+    visual: torch.dtype = torch.float32,
+    words: torch.dtype = torch.float32,
+    numbers: Callable[..., dict[str, Tensor]] = numbers,
 ) -> Pieces:
     """A whole model's parts; the language model in `words`, all else in `visual`."""
     tags = {"image_token_weight": (2, s.hidden), "region_token_weight": (2, s.hidden)}
@@ -125,7 +142,7 @@ def pieces(
             lora |= {f"{at}.lora_A.default.weight": (s.rank, s.hidden), f"{at}.lora_B.default.weight": (s.hidden, s.rank)}
     return Pieces(
         vision=numbers(vit(s.width, s.depth, s.heads, s.mlp, s.tables, 32 * 32 * 4 * 3), seed, visual),
-        mask=numbers(vit(s.mask_width, s.mask_depth, 2, 20, s.mask_tables, 32 * 32 * 16), seed + 1, visual),
+        mask=numbers(vit(s.mask_width, s.mask_depth, s.mask_heads, s.mask_mlp, s.mask_tables, 32 * 32 * 16), seed + 1, visual),
         perceiver=numbers(perceiver(s.width, s.layers, s.latents, s.heads), seed + 2, visual),
         rest=numbers({**tags, **heads, **masks}, seed + 3, visual),
         llama=numbers(llama(s), seed + 4, words),

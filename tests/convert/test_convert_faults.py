@@ -237,6 +237,7 @@ def test_another_language_model_is_refused(state: State, tmp_path: Path) -> None
     text = fault("reg2rg", file, decoder=str(tmp_path / "llama"))
     assert "isn't the checkpoint's language model" in text and "hidden_size is 32 instead of 64" in text
     assert "no decoder is called 'lama'" in fault("reg2rg", file, decoder="lama")
+    assert "there is no such folder" in fault("reg2rg", file, decoder=str(tmp_path / "lama"))
     assert "has no base language model" in fault("reg2rg", file, decoder="tiny")
     # beside the file, a configuration of something else is passed over, and said
     (tmp_path / "source" / "config.json").write_bytes((tmp_path / "llama" / "config.json").read_bytes())
