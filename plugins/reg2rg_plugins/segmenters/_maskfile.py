@@ -42,20 +42,32 @@ def read_on_grid(path: Path, volume: Volume) -> np.ndarray:
     """The stored values of `path` in RAS+, checked to lie on the grid of `volume`; raises UserError naming the offset."""
     import nibabel as nib
 
-    stored = _read_nifti(path) if path.name.lower().endswith((".nii.gz", ".nii")) else _read_itk(path)
+    stored = _read_nifti(path) if is_nifti(path) else _read_itk(path)
     array = stored.array
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 3 or array.dtype.kind not in "iufb":
         raise UserError(f"a mask is a 3-D image, this one is {_size(array.shape)}", path, "Save one mask a file.")
-    placed = np.isfinite(stored.affine).all() and abs(np.linalg.det(stored.affine[:3, :3])) > 1e-9
-    turn = nib.orientations.io_orientation(stored.affine) if placed else np.full((3, 2), np.nan)
+    turn = turn_to(volume, array.shape, stored.affine, path)
+    return nib.orientations.apply_orientation(array, turn)  # type: ignore[no-any-return]
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the name is that of a NIfTI file."""
+    return path.name.lower().endswith((".nii.gz", ".nii"))
+
+
+def turn_to(volume: Volume, shape: tuple[int, ...], affine: np.ndarray, path: Path) -> np.ndarray:
+    """How an image (i, j, k) is turned to RAS+, as nibabel says it; raises UserError where that isn't on the volume's grid."""
+    import nibabel as nib
+
+    placed = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-9
+    turn = nib.orientations.io_orientation(affine) if placed else np.full((3, 2), np.nan)
     if np.isnan(turn).any():
         raise UserError("its header has no place in the world (no affine)", path, _MEND)
-    affine = stored.affine @ nib.orientations.inv_ornt_aff(turn, array.shape)
-    array = nib.orientations.apply_orientation(array, turn)
-    _check_grid(path, array.shape, affine, volume)
-    return array
+    turned = tuple(shape[int(axis)] for axis in np.argsort(turn[:, 0]))
+    _check_grid(path, turned, affine @ nib.orientations.inv_ornt_aff(turn, shape), volume)
+    return turn
 
 
 def _check_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray, volume: Volume) -> None:

@@ -16,7 +16,8 @@ from reg2rg.anatomy import REGIONS, region_name
 from reg2rg.contracts import RegionMask, Volume
 from reg2rg.errors import UserError
 
-from ._maskfile import as_binary, as_labels, bare, is_image, read_on_grid
+from ._maskfile import as_labels, bare, is_image, read_on_grid
+from ._maskslabs import add_binary, no_bits
 from ._names import read_names
 
 VERSION = 1
@@ -121,13 +122,12 @@ def _bits(path: Path, volume: Volume) -> RegionMask:
 
 def _region_files(by_region: dict[str, list[Path]], others: list[str] | tuple[str, ...], volume: Volume) -> RegionMask:
     """One file a region (several that name the same one are joined); `others` are the names of files left aside."""
-    bits = np.zeros(volume.shape, dtype=np.uint16)
+    bits = no_bits(volume.hu)
     notes = [f"not named after a region, left aside: {', '.join(others[:6])}"] if others else []
     for region, paths in by_region.items():
         if len(paths) > 1:
             notes.append(f"{region}: {' and '.join(p.name for p in paths)} were joined")
         for path in paths:
-            inside, said = as_binary(read_on_grid(path, volume), path)
-            bits |= inside.astype(np.uint16) << np.uint16(REGIONS.index(region))
+            said = add_binary(path, volume, bits, np.uint16(1 << REGIONS.index(region)))
             notes += [said] if said else []
     return RegionMask(bits, frozenset(by_region), tuple(notes))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reg2rg_plugins.segmenters import _maskslabs
 from reg2rg_plugins.segmenters.precomputed import Precomputed
 
 from reg2rg import plugins
@@ -135,6 +136,31 @@ def test_masks_that_are_not_plainly_binary(tmp_path: Path, volume: Volume, array
     mask = read(save(tmp_path / "lung.nii.gz", array, volume.affine), volume)
     assert np.array_equal(mask.mask("lung"), solid("lung"))
     assert [said in note for note in mask.notes] == ([True] if said else [])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", ">i2", "u4", "i8", "f4", ">f8"])
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SLP"])
+def test_plain_masks_are_never_held_whole(
+    tmp_path: Path, volume: Volume, dtype: str, codes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_maskslabs, "SLAB", 300)  # a slice or a few
+    monkeypatch.setattr(_maskslabs, "read_on_grid", lambda *_: pytest.fail("read whole"))
+    for region, ending in (("heart", ".nii.gz"), ("lung", ".nii")):
+        array, affine = turned(solid(region).astype(dtype), volume.affine, codes)
+        save(tmp_path / f"{region}{ending}", array, affine)
+    mask = read(tmp_path, volume)
+    assert all(np.array_equal(mask.mask(r), solid(r)) for r in ("heart", "lung")) and mask.present() == ("heart", "lung")
+
+
+def test_what_is_unusual_late_in_a_file_is_read_right_too(
+    tmp_path: Path, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_maskslabs, "SLAB", 1)
+    array = np.zeros(SHAPE, np.float32)
+    array[2:4, 3:5, 1], array[5, 5, 4], array[0, 0, 7] = 1.0, 0.7, 0.3
+    save(tmp_path / "lung.nii.gz", array, volume.affine)
+    mask = read(tmp_path, volume)
+    assert np.array_equal(mask.mask("lung"), array >= 0.5) and "0.5 on count as inside" in mask.notes[0]
 
 
 def test_two_files_of_one_region_are_joined(tmp_path: Path, volume: Volume) -> None:
