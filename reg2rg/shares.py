@@ -1,9 +1,10 @@
-"""How work is shared out: over this machine's cores, and over the jobs of an array."""
+"""How work is shared out: over threads, over this machine's cores, and over the jobs of an array."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from .errors import EXIT_USAGE, UserError
@@ -14,6 +15,17 @@ T = TypeVar("T")
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(work: Callable[[T], object], items: Iterable[T], threads: int) -> None:
+    """Calls `work` with each item, in `threads` threads or, for 1, in this one; raises the first error."""
+    if threads <= 1:
+        for item in items:
+            work(item)
+        return
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, items):
+            pass
 
 
 def share(items: Sequence[T], shard: str) -> list[T]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+from ..shares import side_by_side
+from .boxes import Box, around, extent, holds, inside, overlap, voxels_of, whole
 
 _zlib: Any = None
 with contextlib.suppress(ImportError):
@@ -64,19 +67,68 @@ def _unshuffled(data: bytes, dtype: np.dtype[Any]) -> np.ndarray:
     return words.view(dtype)
 
 
-def read_array(dataset: Any) -> np.ndarray:
+def read_array(dataset: Any, threads: int = 1) -> np.ndarray:
     """Reads a whole dataset written by `write_array`."""
-    chunk = dataset.chunks
+    return read_box(dataset, whole(dataset.shape), threads)
+
+
+def read_box(dataset: Any, box: Box, threads: int = 1) -> np.ndarray:
+    """Reads a box of a dataset (X, Y, Z): only the chunks that it touches, inflated in `threads` threads."""
     packed = dataset.shuffle and dataset.compression == "gzip" and dataset.dtype.itemsize == 2
     if _zlib is None or not packed or not hasattr(dataset.id, "chunk_iter"):
-        return dataset[...]  # type: ignore[no-any-return]
-    out = np.zeros(dataset.shape, dtype=dataset.dtype)
-    stored: list[Any] = []
-    size = int(np.prod(chunk)) * 2
-    dataset.id.chunk_iter(stored.append)
-    for corner in (info.chunk_offset for info in stored):
-        _, raw = dataset.id.read_direct_chunk(corner)
-        whole = _unshuffled(_zlib.decompress(raw, bufsize=size), dataset.dtype)
-        block = out[tuple(slice(c, c + n) for c, n in zip(corner, chunk, strict=True))]
-        block[...] = whole.reshape(chunk)[tuple(slice(0, n) for n in block.shape)]
+        return dataset[box]  # type: ignore[no-any-return]
+    touched = _touched(dataset, box)
+    if touched is None:
+        return dataset[box]  # type: ignore[no-any-return]
+    out = np.zeros(extent(box), dtype=dataset.dtype)
+
+    def load(chunk: Box) -> None:
+        shared = overlap(chunk, box)
+        if shared:
+            out[inside(shared, box)] = _chunk(dataset, chunk, shared)
+
+    side_by_side(load, touched, threads)
     return out
+
+
+def _touched(dataset: Any, box: Box) -> list[Box] | None:
+    """The stored chunks that `box` touches, or None where HDF5 stored one of them unpacked, since that gained nothing."""
+    stored: list[Any] = []
+    dataset.id.chunk_iter(stored.append)
+    size, touched = dataset.chunks, []
+    for info in stored:
+        x, y, z = (slice(c, c + n) for c, n in zip(info.chunk_offset, size, strict=True))
+        if overlap((x, y, z), box):
+            touched.append((x, y, z))
+            if info.filter_mask:
+                return None
+    return touched
+
+
+def _chunk(dataset: Any, chunk: Box, part: Box) -> np.ndarray:
+    """The `part` of one chunk; both are places in the dataset."""
+    _, raw = dataset.id.read_direct_chunk([along.start for along in chunk])
+    values = _unshuffled(_zlib.decompress(raw, bufsize=voxels_of(chunk) * 2), dataset.dtype)
+    return values.reshape(extent(chunk))[inside(part, chunk)]
+
+
+class Blocks:
+    """Parts of a volume that are in memory; `blocks[box]` is a view of that box, which lies in one of them."""
+
+    def __init__(self, parts: Iterable[tuple[Box, np.ndarray]]) -> None:
+        self.parts = list(parts)
+
+    def __getitem__(self, box: Box) -> np.ndarray:
+        place, part = next(p for p in self.parts if holds(p[0], box))
+        return part[inside(box, place)]
+
+
+def read_blocks(dataset: Any, boxes: Sequence[Box], threads: int = 1) -> Blocks:
+    """Reads several boxes: each alone, or all at once where that reads no more voxels."""
+    if not boxes:
+        return Blocks(())
+    alone = [box for i, box in enumerate(boxes) if box not in boxes[:i]]
+    together = around(alone)
+    if voxels_of(together) <= sum(map(voxels_of, alone)):
+        alone = [together]
+    return Blocks((box, read_box(dataset, box, threads)) for box in alone)

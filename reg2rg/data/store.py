@@ -4,7 +4,8 @@
     failures.csv         study,stage,error,hint: one row a refused study
     studies/<id>.h5      datasets `hu` int16 and `regions` uint16, both (X, Y, Z) in RAS+, bit i of `regions` = REGIONS[i];
                          dataset `study`: the text and facts as JSON; attributes `affine` (4, 4) voxel → mm,
-                         `regions_given`, `format`, `fingerprint`, `notes`, `mask_notes`
+                         `regions_given`, `format`, `fingerprint`, `notes`, `mask_notes`; `frame`, `boxes`, `contents`,
+                         `voxels`: `boxes.Facts`, by which crops are cut without reading the whole
 
 Each file is written to a temporary name and renamed, so that a study is there whole or not at all.
 """
@@ -17,7 +18,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ import numpy as np
 from ..anatomy import REGIONS
 from ..contracts import RegionMask, Study, Volume
 from ..errors import UserError
-from .chunks import read_array, write_array
+from .boxes import Box, Facts, measure
+from .chunks import read_array, read_box, write_array
 
 FORMAT = 1
 _REDO = "Run the same reg2rg preprocess again: it writes this study anew."
@@ -68,6 +70,7 @@ def _write(path: Path, volume: Volume, mask: RegionMask, study: Study, fingerpri
         write_array(file, "hu", volume.hu)
         write_array(file, "regions", mask.bits)
         _write_text(file, study)
+        write_facts(file, measure(volume.hu, mask.bits))
         file.attrs["affine"] = volume.affine
         file.attrs["regions_given"] = np.array([r for r in REGIONS if r in mask.given], dtype=object)
         file.attrs["format"] = FORMAT
@@ -76,6 +79,38 @@ def _write(path: Path, volume: Volume, mask: RegionMask, study: Study, fingerpri
         file.attrs["source"] = volume.source.encode("utf-8", "replace").decode()
         file.attrs["notes"] = json.dumps(volume.notes, ensure_ascii=False)
         file.attrs["mask_notes"] = json.dumps(mask.notes, ensure_ascii=False)
+
+
+def write_facts(file: Any, facts: Facts) -> None:
+    """Writes where a study's content lies as attributes; a box is [start, stop) along (X, Y, Z), zeros where there is none."""
+
+    def rows(boxes: Mapping[str, Box]) -> np.ndarray:
+        return np.array([_ends(boxes.get(region)) for region in REGIONS], dtype=np.int32)
+
+    file.attrs["frame"] = np.array(_ends(facts.frame), dtype=np.int32)
+    file.attrs["boxes"], file.attrs["contents"] = rows(facts.boxes), rows(facts.contents)
+    file.attrs["voxels"] = np.array([facts.voxels.get(region, 0) for region in REGIONS], dtype=np.int64)
+
+
+def read_facts(file: Any) -> Facts | None:
+    """What `write_facts` wrote into an open file, or None where it holds none."""
+    attrs = file.attrs
+    if any(name not in attrs for name in ("frame", "boxes", "contents", "voxels")):
+        return None
+    boxes, contents = (
+        {r: box for r, e in zip(REGIONS, attrs[name], strict=True) if (box := _box(e))} for name in ("boxes", "contents")
+    )
+    voxels = {r: int(n) for r, n in zip(REGIONS, attrs["voxels"], strict=True) if n}
+    return Facts(tuple(file["hu"].shape), _box(attrs["frame"]), boxes, contents, voxels)  # type: ignore[arg-type]
+
+
+def _ends(box: Box | None) -> list[list[int]]:
+    return [[part.start, part.stop] for part in box] if box else [[0, 0]] * 3
+
+
+def _box(ends: np.ndarray) -> Box | None:
+    x, y, z = (slice(int(start), int(stop)) for start, stop in ends)
+    return (x, y, z) if x.stop else None
 
 
 def _write_text(file: Any, study: Study) -> None:
@@ -200,6 +235,24 @@ class Store:
     def mask(self, id: str) -> RegionMask:
         """The region masks of one study."""
         return read_mask(self.path(id))
+
+    def facts(self, id: str) -> Facts:
+        """Where the content of one study lies; measured now where its file (of an older store) doesn't say."""
+        with open_study(self.path(id)) as file:
+            facts = read_facts(file)
+        return facts or measure(self.volume(id).hu, self.mask(id).bits)
+
+    def crop(self, id: str, region: str) -> tuple[Volume, RegionMask] | None:
+        """The part of one study that is the box of a region's mask, or None where it has no voxel; no more is read."""
+        box = self.facts(id).boxes.get(region)
+        if box is None:
+            return None
+        with open_study(self.path(id)) as file:
+            affine = file.attrs["affine"].copy()
+            affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+            given = frozenset(map(str, file.attrs["regions_given"]))
+            volume = Volume(read_box(file["hu"], box), affine, str(file.attrs.get("source", "")))
+            return volume, RegionMask(read_box(file["regions"], box), given)
 
     def fingerprint(self) -> str:
         """A short hash of what the store holds: its studies, how their voxels were made, and their texts."""

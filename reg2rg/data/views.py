@@ -1,120 +1,213 @@
 """Local Feature Decoupling (Sec. III-B, Eqs. 3–5) and the global view (Eq. 7): a segmented CT → what the encoders see.
 
-In: `Volume`, `RegionMask`, the recipe's `views`. Out: `StudyViews`. A region's *texture* is the masked volume cropped to its
-own box and resized, so that its detail keeps the encoder's full resolution; its *geometry* is the uncropped mask, which keeps
-the size and place that the crop has lost. Cropping is by intensity (voxels above -1000 HU), resizing is area averaging
-without keeping the aspect, and masks stay soft, all as in the official implementation.
+In: `Volume` and `RegionMask`, or a study's file, and the recipe's `views`. Out: `StudyViews`. A region's *texture* is the
+masked volume cropped to its own box and resized, so that its detail keeps the encoder's full resolution; its *geometry* is
+the uncropped mask, which keeps the size and place that the crop has lost. By default cropping is by intensity (voxels above
+-1000 HU), resizing is area averaging without keeping the aspect, and masks stay soft, all as in the official implementation.
+
+`aspect: keep`: the grid stands for a room of 256×256×192 mm, or one of the same proportions (as 256×256×64 voxels of 1×1×3 mm,
+which the published data have, do). What is shown is scaled by one factor in mm so that it just fits in, lies in the middle, and
+has background around it. The frame scales the global view and the masks, its crop a region's texture.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from ..anatomy import REGIONS
 from ..contracts import RegionMask, StudyViews, Volume
 from ..errors import UserError
-from ..recipe import Size, Views
+from ..recipe import Views
+from ..shares import side_by_side
+from .area import Rows, area_mean
+from .boxes import FOREGROUND, Box, Facts, bounding_box, extent, inside, measure, overlap, whole
+from .chunks import Blocks, read_blocks
+from .store import open_study, read_facts, read_mask, read_volume
 
-BACKGROUND = -1024.0  # HU outside a region
-FOREGROUND = -1000.0  # voxels above it count as content when cropping
+__all__ = ["BACKGROUND", "FOREGROUND", "bounding_box", "make_views", "stored_views"]
 
-Box = tuple[slice, slice, slice]
-
-
-def bounding_box(inside: np.ndarray) -> Box | None:
-    """The smallest box of True voxels of (X, Y, Z), or None where there is none."""
-    along_x = np.flatnonzero(inside.any(axis=(1, 2)))
-    if not along_x.size:
-        return None
-    inside = inside[along_x[0] : along_x[-1] + 1]
-    along_y, along_z = np.flatnonzero(inside.any(axis=(0, 2))), np.flatnonzero(inside.any(axis=(0, 1)))
-    return tuple(slice(int(a[0]), int(a[-1]) + 1) for a in (along_x, along_y, along_z))  # type: ignore[return-value]
-
-
-def _shift(inner: Box, outer: Box) -> Box:
-    return tuple(slice(i.start + o.start, i.stop + o.start) for i, o in zip(inner, outer, strict=True))  # type: ignore[return-value]
-
-
-def resize(array: np.ndarray, size: Size) -> Tensor:
-    """Area resize of (X, Y, Z) to float32 `size`: cell i averages ⌊i·n/N⌋ … ⌈(i+1)·n/N⌉ along each axis, also enlarging."""
-    return F.adaptive_avg_pool3d(torch.from_numpy(array.astype(np.float32))[None], size)[0]
-
-
-def _axis_weights(n: int, size: int, part: slice) -> Tensor:
-    """The rows of area resizing n → `size` as a matrix (size, part): the same cells as `resize`, for a part of the axis."""
-    out = torch.arange(size)
-    start, stop = out * n // size, -((-(out + 1) * n) // size)
-    place = torch.arange(part.start, part.stop)
-    inside = (place >= start[:, None]) & (place < stop[:, None])
-    return inside / (stop - start)[:, None]
-
-
-def resize_sparse(array: np.ndarray, box: Box, shape: Sequence[int], size: Size) -> Tensor:
-    """`resize` of a volume of `shape` that is zero outside `box`, where it holds `array`: work for the box alone."""
-    x, y, z = (_axis_weights(n, s, part) for n, s, part in zip(shape, size, box, strict=True))
-    small = torch.from_numpy(array.astype(np.float32))
-    small = torch.tensordot(small, z, dims=([2], [1]))
-    small = torch.tensordot(small, y, dims=([1], [1]))
-    return torch.tensordot(x, small, dims=([1], [0])).transpose(1, 2).contiguous()
-
-
-def to_window(hu: Tensor, window: tuple[float, float]) -> Tensor:
-    """HU → [-1, 1], clamped to `window`."""
-    low, high = window
-    return (hu.clamp(low, high) - (low + high) / 2) / ((high - low) / 2)
+BACKGROUND = -1024  # HU outside a region
+ROOM_MM = (256.0, 256.0, 192.0)  # what a view's grid stands for where the aspect is kept
 
 
 def make_views(volume: Volume, mask: RegionMask, views: Views, regions: Sequence[str], geometry: bool = True) -> StudyViews:
     """The views of one study for those of `regions` that have content, in that order.
 
-    A region without a voxel, or over air alone, is left out. `geometry` False skips the masks. Raises UserError where the
-    volume holds nothing above -1000 HU.
+    A region without a voxel is left out; so is one over air alone, except where `crop` is `mask`. `geometry` False skips the
+    masks. Raises UserError where the volume holds nothing above -1000 HU.
     """
-    frame = bounding_box(volume.hu > FOREGROUND)
-    if frame is None:
-        raise UserError("the volume holds nothing but air", volume.source, "Check that its intensities are Hounsfield units.")
-    hu, bits = volume.hu[frame], mask.bits[frame]
-    kept, textures, masks = [], [], []
-    for region in regions:
-        content = _region(hu, bits, region, views)
-        if content is None:
-            continue
-        inside, around, texture = content
-        kept.append(region)
-        if views.texture != "none":
-            textures.append(to_window(texture, views.window))
-        if geometry:
-            masks.append(resize_sparse(inside, around, hu.shape, views.geometry_size or views.size))
-    image = to_window(resize(hu, views.size), views.window)[None] if views.image else None
-    return StudyViews(image, _stack(textures, views.size), _stack(masks, views.geometry_size or views.size), tuple(kept))
+    plan = _plan(measure(volume.hu, mask.bits), views, regions, geometry, volume.source)
+    everything = whole(volume.shape)
+    hu, bits = Blocks([(everything, volume.hu)]), Blocks([(everything, mask.bits)])
+    return _Cut(plan, views, volume.spacing, hu, bits).views()
 
 
-def _stack(parts: list[Tensor], size: Size) -> Tensor:
-    return torch.stack(parts)[:, None] if parts else torch.zeros(0, 1, *size)
+def stored_views(path: Path, views: Views, regions: Sequence[str], geometry: bool = True) -> StudyViews:
+    """`make_views` of a study's file, bit for bit, reading only the boxes that it takes: the frame for the global view alone.
+
+    A file without facts (of an older store) is read whole. Reads in as many threads as torch uses.
+    """
+    with open_study(path) as file:
+        facts, threads = read_facts(file), torch.get_num_threads()
+        if facts is not None:
+            plan = _plan(facts, views, regions, geometry, str(file.attrs.get("source", "")))
+            hu, bits = read_blocks(file["hu"], plan.hu, threads), read_blocks(file["regions"], plan.bits, threads)
+            x, y, z = np.linalg.norm(file.attrs["affine"][:3, :3], axis=0).tolist()
+    if facts is None:
+        return make_views(read_volume(path), read_mask(path), views, regions, geometry)
+    return _Cut(plan, views, (x, y, z), hu, bits).views()
 
 
-def _region(hu: np.ndarray, bits: np.ndarray, region: str, views: Views) -> tuple[np.ndarray, Box, Tensor] | None:
-    """One region's mask (cut to its box), that box, and its texture in HU before windowing; None where it has no content."""
-    inside = (bits >> REGIONS.index(region)) & 1 != 0
-    around = bounding_box(inside)
-    if around is None:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Region:
+    """One region to be shown: the parts of the study that its texture and its geometry are made of, where it has them."""
+
+    name: str
+    texture: Box | None
+    geometry: Box | None
+
+    @property
+    def bit(self) -> np.uint16:
+        return np.uint16(REGIONS.index(self.name))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be cut from a study, and the boxes in which its HU and its regions' bits are needed for that."""
+
+    frame: Box
+    regions: list[_Region]
+    geometry: bool
+    hu: list[Box]
+    bits: list[Box]
+
+
+def _plan(facts: Facts, views: Views, regions: Sequence[str], geometry: bool, source: str) -> _Plan:
+    if facts.frame is None:
+        raise UserError("the volume holds nothing but air", source, "Check that its intensities are Hounsfield units.")
+    shown = [region for name in regions if (region := _region(name, facts, facts.frame, views, geometry))]
+    textures = [region.texture for region in shown if region.texture]
+    masks = [region.geometry for region in shown if region.geometry]
+    return _Plan(facts.frame, shown, geometry, [facts.frame] * views.image + textures, textures + masks)
+
+
+def _region(name: str, facts: Facts, frame: Box, views: Views, geometry: bool) -> _Region | None:
+    if facts.voxels.get(name, 0) < views.min_voxels:
         return None
-    inside, part = inside[around], hu[around]
-    if int(inside.sum()) < views.min_voxels:
+    crop = facts.boxes[name] if views.crop == "mask" else facts.contents.get(name)
+    if crop is None:
         return None
-    box = bounding_box(inside & (part > FOREGROUND))
-    if box is None:
-        return None
-    if views.texture == "masked":  # without LFD: the masked volume, uncropped
-        return (
-            inside,
-            around,
-            BACKGROUND + resize_sparse((part - np.float32(BACKGROUND)) * inside, around, hu.shape, views.size),
-        )
-    cropped = np.where(inside[box], part[box], np.int16(BACKGROUND))
-    return inside, around, resize(cropped, views.size)
+    framed = overlap(facts.boxes[name], frame)
+    texture = {"cropped": crop, "masked": framed, "none": None}[views.texture]
+    return _Region(name, texture, framed if geometry else None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Cut:
+    """Cuts what the plan says out of a study's HU and bits, and resizes it."""
+
+    plan: _Plan
+    settings: Views
+    spacing: tuple[float, float, float]
+    hu: Blocks
+    bits: Blocks
+
+    def views(self) -> StudyViews:
+        """All views."""
+        size, regions = self.settings.size, self.plan.regions
+        image = self._air(1, *size) if self.settings.image else None
+        textures = self._air(len(regions) if self.settings.texture != "none" else 0, *size)
+        masks = np.zeros((len(regions) if self.plan.geometry else 0, *(self.settings.geometry_size or size)), dtype=np.float32)
+        work = [functools.partial(self._image, image[0])] if image is not None else []
+        for i, region in enumerate(regions):
+            if region.texture:
+                work.append(functools.partial(self._texture, region.bit, region.texture, textures[i]))
+            if region.geometry:
+                work.append(functools.partial(self._mask, region.bit, region.geometry, masks[i]))
+        side_by_side(lambda cut: cut(), work, torch.get_num_threads())
+        names = tuple(region.name for region in regions)
+        whole_view = None if image is None else torch.from_numpy(image)
+        return StudyViews(whole_view, torch.from_numpy(textures)[:, None], torch.from_numpy(masks)[:, None], names)
+
+    def _air(self, *shape: int) -> np.ndarray:
+        """An array of windowed background."""
+        value = np.array(BACKGROUND, dtype=np.float32)
+        self._window(value)
+        return np.full(shape, value)
+
+    def _image(self, out: np.ndarray) -> None:
+        frame = self.plan.frame
+        area_mean(_plain(self.hu[frame]), whole(extent(frame)), extent(frame), self._filled(frame, out), self._window)
+
+    def _texture(self, bit: np.uint16, box: Box, out: np.ndarray) -> None:
+        hu, bits, frame = self.hu[box], self.bits[box], self.plan.frame
+        if self.settings.texture == "cropped":
+            area_mean(_masked(hu, bits, bit), whole(extent(box)), extent(box), self._filled(box, out), self._window)
+        else:  # without LFD: the masked volume, uncropped
+            rows, after = _above_background(hu, bits, bit), self._window_above
+            area_mean(rows, inside(box, frame), extent(frame), self._filled(frame, out), after)
+
+    def _mask(self, bit: np.uint16, box: Box, out: np.ndarray) -> None:
+        frame = self.plan.frame
+        cells, after = self._filled(frame, out), _round if self.settings.masks == "binary" else None
+        area_mean(_inside(self.bits[box], bit, cells.shape), inside(box, frame), extent(frame), cells, after)
+
+    def _filled(self, box: Box, out: np.ndarray) -> np.ndarray:
+        """The part of the grid `out` that a box fills: all of it, or what keeps the box's proportions."""
+        if self.settings.aspect == "stretch":
+            return out
+        share = np.array(extent(box)) * self.spacing / ROOM_MM
+        cells = np.maximum(1, np.rint(share / share.max() * out.shape).astype(int))
+        start = (out.shape - cells) // 2
+        return out[tuple(slice(a, a + n) for a, n in zip(start, cells, strict=True))]
+
+    def _window(self, hu: np.ndarray) -> None:
+        """HU → [-1, 1], clamped to the window; in place."""
+        low, high = self.settings.window
+        np.clip(hu, low, high, out=hu)
+        hu -= (low + high) / 2
+        hu /= (high - low) / 2
+
+    def _window_above(self, above: np.ndarray) -> None:
+        above += BACKGROUND
+        self._window(above)
+
+
+def _plain(hu: np.ndarray) -> Rows:
+    return lambda a, b: hu[a:b].astype(np.float32)
+
+
+def _masked(hu: np.ndarray, bits: np.ndarray, bit: np.uint16) -> Rows:
+    """HU within the region, background elsewhere."""
+
+    def rows(a: int, b: int) -> np.ndarray:
+        keep = ((bits[a:b] >> bit) & np.uint16(1)).view(np.int16)
+        np.negative(keep, out=keep)  # all ones within
+        mixed = hu[a:b] ^ np.int16(BACKGROUND)
+        mixed &= keep
+        mixed ^= np.int16(BACKGROUND)
+        return mixed.astype(np.float32)
+
+    return rows
+
+
+def _above_background(hu: np.ndarray, bits: np.ndarray, bit: np.uint16) -> Rows:
+    """HU less the background within the region, 0 elsewhere."""
+    return lambda a, b: (hu[a:b].astype(np.float32) - BACKGROUND) * ((bits[a:b] >> bit) & np.uint16(1))
+
+
+def _inside(bits: np.ndarray, bit: np.uint16, cells: Sequence[int]) -> Rows:
+    """1 within the region, 0 elsewhere, in two bytes where these hold the voxels of a window across X and Y."""
+    x, y, _ = (n // size + 2 for n, size in zip(bits.shape, cells, strict=True))
+    dtype = np.uint16 if x * y < 1 << 16 else np.float32
+    return lambda a, b: ((bits[a:b] >> bit) & np.uint16(1)).astype(dtype, copy=False)
+
+
+def _round(mask: np.ndarray) -> None:
+    np.greater_equal(mask, 0.5, out=mask)
