@@ -114,7 +114,7 @@ LAYOUTS: dict[str, Layout] = {
             name="radfm",
             title="RadFM's whole model",
             files=WHOLE_FILES,
-            mark=r"embedding_layer\.(figure_token_weight$|bert_model\.|cls_head\.)",
+            mark=r"embedding_layer\.(figure_token_weight$|bert_model\.|cls_head\.|vision_encoder\.)",
             renames=(
                 ("embedding_layer.vision_encoder.", "volume_encoder."),
                 ("embedding_layer.perceiver.", "adapter."),
