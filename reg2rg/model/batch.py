@@ -33,7 +33,8 @@ class Sample:
 class Batch:
     """Padded ids (B, T) with attention, labels and loss weights; images (B, …), and textures and masks (R, …) of all regions.
 
-    `study` and `slot` (R,) say where each region belongs; `lengths` (B,) are the prompts' lengths.
+    Volumes stay as they were stored (a cache holds half precision). `study` and `slot` (R,) say where each region belongs;
+    `lengths` (B,) are the prompts' lengths.
     """
 
     ids: Tensor
@@ -55,6 +56,18 @@ class Batch:
             for f in dataclasses.fields(self)
         }
         return dataclasses.replace(self, **moved)  # type: ignore[arg-type]
+
+    def share_memory(self) -> Batch:
+        """The batch in memory that other processes can read."""
+        for field in dataclasses.fields(self):
+            if isinstance(value := getattr(self, field.name), Tensor):
+                value.share_memory_()
+        return self
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, from where a GPU fetches it while computing."""
+        pinned = {f.name: v.pin_memory() for f in dataclasses.fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return dataclasses.replace(self, **pinned)  # type: ignore[arg-type]
 
 
 def collate(samples: Sequence[Sample], pad: int, left: bool = False) -> Batch:
@@ -89,4 +102,4 @@ def _joined(parts: Sequence[Tensor | None], stack: bool = False) -> Tensor | Non
     given = [p for p in parts if p is not None]
     if not given:
         return None
-    return (torch.stack(given) if stack else torch.cat(given)).float()
+    return torch.stack(given) if stack else torch.cat(given)

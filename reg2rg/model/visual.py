@@ -79,6 +79,8 @@ class VisualModel(nn.Module):
         """Views of a batch → tokens: images (B, 1, H, W, D) by Eq. 7, textures (R, 1, H, W, D) and masks (R, 1, h, w, d) by
         Eqs. 3–5, texture and geometry side by side. `encoded`: images and textures are what `encode` gave before.
         """
+        dtype = self.projection.weight.dtype  # volumes come as they were stored
+        images, textures, masks = (None if x is None else x.to(dtype) for x in (images, textures, masks))
         image, *parts = [None if x is None else self._project(x if encoded else self.encode(x)) for x in (images, textures)]
         if self.geometry_encoder is not None and self.geometry_projection is not None and masks is not None:
             parts.append(self.geometry_projection(self.geometry_encoder(masks)))

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ from ..model.samples import Samples, encode_features
 from ..progress import Progress, silent
 from ..recipe import Recipe
 from . import checkpoint, engine
-from .loading import Batches, load, seed_pass
+from .loading import Batches, load, seed_pass, workers_watched
 from .optim import learning_rate_factor, set_learning_rate
 from .order import Order
 
@@ -90,7 +91,8 @@ class Trainer:
         self.samples = self._samples(studies)
         self.order = self._order(len(studies))
         self._prepare(start)
-        loss = self._steps(start)
+        with workers_watched():
+            loss = self._steps(start)
         return self._finish(loss, time.monotonic() - started)
 
     def _check_folder(self, resume: bool) -> int:
@@ -105,12 +107,17 @@ class Trainer:
         if steps and checkpoint.facts(self.folder, steps[-1])["recipe"] != self.recipe.fingerprint():
             fix = "Resume with the same options, or choose another --out."
             raise UserError("the checkpoint was made with another recipe", self.out, fix)
-        there = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK):  # before time is spent on it
-            raise UserError(
-                f"the run's folder can't be written ('{there.name}' doesn't allow it)", self.out, "Choose another --out."
-            )
+        self._check_writable()
         return steps[-1] if steps else 0
+
+    def _check_writable(self) -> None:
+        """Before time is spent on what can't be written."""
+        there = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
+        try:
+            tempfile.TemporaryFile(dir=there).close()
+        except OSError as error:
+            what = f"the run's folder can't be written ({error.strerror or error})"
+            raise UserError(what, self.out, "Choose another --out.") from error
 
     def _samples(self, studies: list[Study]) -> Samples:
         geometry = self.recipe.geometry_encoder is not None

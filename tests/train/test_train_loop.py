@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +98,71 @@ def test_faults_are_one_sentence(small: Small, reg2rg: Run, extra: list[str], co
     done = reg2rg("train", "--data", small.store, "--out", small.run, *recipe, *extra)
     assert done.returncode == code, done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def limited(size: int) -> Callable[[], None]:
+    """A disk that takes no file larger than `size` bytes."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return limit
+
+
+@pytest.mark.parametrize(
+    ("workers", "said"), [(0, "the checkpoint of step 8 can't be written"), (1, "a batch finds no room in shared memory")]
+)
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    small: Small, tmp_path: Path, reg2rg: Run, workers: int, said: str
+) -> None:
+    """Nothing takes more: a sentence, the checkpoint before is as it was, and with room the run goes on from it."""
+    run = tmp_path / "run"
+    given = ["train", "--data", small.store, "--out", run, "--recipe", "tiny", "--init", small.encoder, *SMALL]
+    given += ["--max-steps", 8, "--set", "training.keep=3", "--set", f"training.workers={workers}"]
+    done = reg2rg(*given)
+    assert done.returncode == 0, done.stderr
+    good = run / "checkpoints" / "step-000004"
+    shutil.rmtree(run / "checkpoints" / "step-000008")
+    (run / "config.json").unlink()
+    before = {p.name: p.read_bytes() for p in good.iterdir()}
+    command = [sys.executable, "-m", "reg2rg", *map(str, given), "--resume"]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited(200_000), timeout=120)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("reg2rg:")]) == 1
+    assert [p.name for p in (run / "checkpoints").iterdir()] == [good.name] and not (run / "config.json").exists()
+    assert {p.name: p.read_bytes() for p in good.iterdir()} == before
+    done = reg2rg(*given, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert losses(run) == losses(small.run)
+
+
+@pytest.mark.parametrize("out", ["a_file/run", "/proc/reg2rg/run"])
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(small: Small, tmp_path: Path, reg2rg: Run, out: str) -> None:
+    (tmp_path / "a_file").write_text("")
+    done = reg2rg("train", "--data", small.store, "--out", tmp_path / out, "--recipe", "tiny", "--max-steps", 1)
+    assert done.returncode == 1 and "the run's folder can't be written" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_dead_worker_is_one_sentence(small: Small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    given = ["train", "--data", small.store, "--out", run, "--recipe", "tiny", "--init", small.encoder, "--max-steps", 2000]
+    given += ["--set", "training.workers=1", *SMALL]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reg2rg", *map(str, given)], stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.jsonl").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        pytest.skip("this system doesn't tell a process's children")
+    for child in children.read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1 and "a process that prepares batches died" in err and "Traceback" not in err, err
+    assert "--set training.workers=0" in err and not (run / "config.json").exists()
 
 
 def test_a_store_without_labels_cannot_pretrain(small: Small, tmp_path: Path, reg2rg: Run) -> None:
