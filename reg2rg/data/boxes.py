@@ -77,6 +77,14 @@ def blocks(shape: Sequence[int], size: Sequence[int] = BLOCK) -> Iterator[Box]:
     yield from itertools.product(*axes)
 
 
+def c_order(array: np.ndarray) -> np.ndarray:
+    """A copy of (X, Y, Z) in which Z lies together; block by block, since across memory that is several times faster."""
+    out = np.empty(array.shape, dtype=array.dtype)
+    for box in blocks(array.shape):
+        out[box] = array[box]
+    return out
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
     """Where the content of a study of `shape` lies.

@@ -42,12 +42,11 @@ def write_array(file: Any, name: str, array: np.ndarray) -> None:
         return
     dataset = file.create_dataset(name, shape=array.shape, dtype=array.dtype.newbyteorder("<"), **settings)
     for corner in _corners(array.shape, chunk):
-        block = array[tuple(slice(c, c + n) for c, n in zip(corner, chunk, strict=True))]
-        if not block.any():
-            continue
-        whole = np.zeros(chunk, dtype=dataset.dtype)
-        whole[tuple(slice(0, n) for n in block.shape)] = block
-        dataset.id.write_direct_chunk(corner, _zlib.compress(_shuffled(whole), LEVEL))
+        part = array[tuple(slice(c, c + n) for c, n in zip(corner, chunk, strict=True))]
+        block = np.zeros(chunk, dtype=dataset.dtype)  # a chunk at an end is stored whole
+        block[tuple(slice(0, n) for n in part.shape)] = part
+        if block.any():
+            dataset.id.write_direct_chunk(corner, _zlib.compress(_shuffled(block), LEVEL))
 
 
 def _shuffled(block: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from ..errors import UserError
 from ..recipe import Views
 from ..shares import side_by_side
 from .area import Rows, area_mean
-from .boxes import FOREGROUND, Box, Facts, bounding_box, extent, inside, measure, overlap, whole
+from .boxes import FOREGROUND, Box, Facts, around, bounding_box, c_order, extent, inside, measure, overlap, whole
 from .chunks import Blocks, read_blocks
 from .store import open_study, read_facts, read_mask, read_volume
 
@@ -43,9 +43,7 @@ def make_views(volume: Volume, mask: RegionMask, views: Views, regions: Sequence
     masks. Raises UserError where the volume holds nothing above -1000 HU.
     """
     plan = _plan(measure(volume.hu, mask.bits), views, regions, geometry, volume.source)
-    everything = whole(volume.shape)
-    hu, bits = Blocks([(everything, volume.hu)]), Blocks([(everything, mask.bits)])
-    return _Cut(plan, views, volume.spacing, hu, bits).views()
+    return _Cut(plan, views, volume.spacing, _in_memory(volume.hu, plan.hu), _in_memory(mask.bits, plan.bits)).views()
 
 
 def stored_views(path: Path, views: Views, regions: Sequence[str], geometry: bool = True) -> StudyViews:
@@ -62,6 +60,14 @@ def stored_views(path: Path, views: Views, regions: Sequence[str], geometry: boo
     if facts is None:
         return make_views(read_volume(path), read_mask(path), views, regions, geometry)
     return _Cut(plan, views, (x, y, z), hu, bits).views()
+
+
+def _in_memory(array: np.ndarray, boxes: Sequence[Box]) -> Blocks:
+    """The part of an array that holds `boxes`; copied to C order where it lies otherwise, as what NIfTI files hold does."""
+    if not boxes:
+        return Blocks(())
+    part = around(boxes)
+    return Blocks([(part, array[part] if array.strides[2] == array.itemsize else c_order(array[part]))])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,18 +125,17 @@ class _Cut:
     bits: Blocks
 
     def views(self) -> StudyViews:
-        """All views."""
-        size, regions = self.settings.size, self.plan.regions
+        """All views; to hold less at once, masks are made when the HU aren't needed any more."""
+        size, regions, threads = self.settings.size, self.plan.regions, torch.get_num_threads()
         image = self._air(1, *size) if self.settings.image else None
         textures = self._air(len(regions) if self.settings.texture != "none" else 0, *size)
-        masks = np.zeros((len(regions) if self.plan.geometry else 0, *(self.settings.geometry_size or size)), dtype=np.float32)
         work = [functools.partial(self._image, image[0])] if image is not None else []
-        for i, region in enumerate(regions):
-            if region.texture:
-                work.append(functools.partial(self._texture, region.bit, region.texture, textures[i]))
-            if region.geometry:
-                work.append(functools.partial(self._mask, region.bit, region.geometry, masks[i]))
-        side_by_side(lambda cut: cut(), work, torch.get_num_threads())
+        work += [functools.partial(self._texture, r.bit, r.texture, out) for r, out in zip(regions, textures) if r.texture]  # noqa: B905
+        side_by_side(lambda cut: cut(), work, threads)
+        self.hu.parts.clear()
+        masks = np.zeros((len(regions) if self.plan.geometry else 0, *(self.settings.geometry_size or size)), dtype=np.float32)
+        work = [functools.partial(self._mask, r.bit, r.geometry, out) for r, out in zip(regions, masks) if r.geometry]  # noqa: B905
+        side_by_side(lambda cut: cut(), work, threads)
         names = tuple(region.name for region in regions)
         whole_view = None if image is None else torch.from_numpy(image)
         return StudyViews(whole_view, torch.from_numpy(textures)[:, None], torch.from_numpy(masks)[:, None], names)

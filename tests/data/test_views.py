@@ -99,6 +99,14 @@ def test_defaults_are_the_plain_way_to_the_last_bit(size: tuple[int, int, int]) 
         assert torch.equal(soft[0], area(masks[region][frame], size))
 
 
+def test_memory_order_changes_nothing() -> None:
+    hu, masks = noisy()
+    expected = make_views(*study(hu, masks), Views(size=(9, 8, 7)), REGIONS)
+    lying = np.asfortranarray(hu[::-1])[::-1]
+    views = make_views(*study(lying, masks), Views(size=(9, 8, 7)), REGIONS)
+    assert torch.equal(views.textures, expected.textures) and torch.equal(views.masks, expected.masks)
+
+
 def test_crop_by_mask_takes_the_whole_box_of_the_mask() -> None:
     hu, masks = noisy()
     hu[masks["heart"] & (np.indices(hu.shape)[0] < 20)] = -1010  # dark, so that the two crops differ
