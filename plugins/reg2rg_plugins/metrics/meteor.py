@@ -18,25 +18,51 @@ from reg2rg.contracts import GroundedReport
 from .tokens import tokens_nltk
 from .wordnet import load_wordnet
 
-Indexed = list[tuple[int, str]]
+Words = Sequence[str | None]  # None: a place that is aligned already
 Pairs = list[tuple[int, int]]
 
 
-def _match(left: Indexed, right: Indexed, forms: Callable[[str], Iterable[str]]) -> tuple[Pairs, Indexed, Indexed]:
-    """Pairs each left word, last first, with the last free right word that is one of its forms; and what is left over."""
-    places: dict[str, list[int]] = {}
-    for at, word in right:
-        places.setdefault(word, []).append(at)
+def _places(words: Words) -> dict[str, list[int]]:
+    """Where each word stands, in order."""
+    found: dict[str, list[int]] = {}
+    for at, word in enumerate(words):
+        if word is not None:
+            found.setdefault(word, []).append(at)
+    return found
+
+
+def _same(left: Words, right: Words) -> Pairs:
+    """Pairs equal words: of each word the last with the last, the one before with the one before, and so on."""
+    there = _places(right)
     pairs: Pairs = []
-    rest: Indexed = []
-    for at, word in reversed(left):
-        best = max((form for form in forms(word) if places.get(form)), key=lambda form: places[form][-1], default=None)
-        if best is None:
-            rest.append((at, word))
-        else:
-            pairs.append((at, places[best].pop()))
-    taken = {j for _, j in pairs}
-    return pairs, rest[::-1], [(at, word) for at, word in right if at not in taken]
+    for word, here in _places(left).items():
+        if others := there.get(word):
+            pairs += zip(reversed(here), reversed(others), strict=False)
+    return pairs
+
+
+def _alike(left: Words, right: Words, forms: Callable[[str], frozenset[str]]) -> Pairs:
+    """Pairs each left word, last first, with the last free right word that is one of its forms."""
+    free = _places(right)
+    known = set(free)
+    pairs: Pairs = []
+    for at in range(len(left) - 1, -1, -1):
+        word = left[at]
+        if word is None or not (found := forms(word) & known):
+            continue
+        best = max(found, key=lambda form: free[form][-1])
+        pairs.append((at, free[best].pop()))
+        if not free[best]:
+            known.remove(best)
+    return pairs
+
+
+def _rest(words: Words, taken: Iterable[int], form: Callable[[str], str]) -> Words:
+    """The words that aren't taken, in another form, in their places."""
+    left: list[str | None] = [None if word is None else form(word) for word in words]
+    for at in taken:
+        left[at] = None
+    return left
 
 
 def _chunks(pairs: Pairs) -> int:
@@ -56,19 +82,19 @@ class Meteor:
         self._stem = functools.lru_cache(maxsize=1 << 16)(PorterStemmer().stem)
         self._synonyms = functools.lru_cache(maxsize=1 << 14)(self._look_up)
 
-    def _look_up(self, word: str) -> tuple[str, ...]:
+    def _look_up(self, word: str) -> frozenset[str]:
         names = {name for synset in self._wordnet.synsets(word) for name in synset.lemma_names() if "_" not in name}
-        return (*(names | {word}),)
+        return frozenset(names | {word})
 
     def align(self, prediction: Sequence[str], reference: Sequence[str]) -> Pairs:
         """Aligned places (prediction, reference) in the prediction's order; synonyms are looked up by stem, as NLTK does."""
-        left, right = list(enumerate(prediction)), list(enumerate(reference))
-        exact, left, right = _match(left, right, lambda word: (word,))
-        left = [(i, self._stem(word)) for i, word in left]
-        right = [(i, self._stem(word)) for i, word in right]
-        stems, left, right = _match(left, right, lambda word: (word,))
-        synonyms, _, _ = _match(left, right, self._synonyms)
-        return sorted(exact + stems + synonyms)
+        left: Words = prediction
+        right: Words = reference
+        found = _same(left, right)
+        left, right = (_rest(w, (p[side] for p in found), self._stem) for side, w in enumerate((left, right)))
+        stems = _same(left, right)
+        left, right = (_rest(w, (p[side] for p in stems), str) for side, w in enumerate((left, right)))
+        return sorted(found + stems + _alike(left, right, self._synonyms))
 
     def score(self, prediction: Sequence[str], reference: Sequence[str]) -> float:
         """METEOR of two lists of lower-case words."""
@@ -92,4 +118,4 @@ class Meteor:
 
 
 def _words(text: str) -> list[str]:
-    return [token.lower() for token in tokens_nltk(text)]
+    return list(map(str.lower, tokens_nltk(text)))

@@ -6,7 +6,9 @@ Each is exact against its library (tests compare them) and caches what recurs: r
 from __future__ import annotations
 
 import functools
+import itertools
 import re
+from typing import Any
 
 Tokens = tuple[str, ...]
 
@@ -45,16 +47,71 @@ def tokens_rouge(text: str) -> list[str]:
     return _NOT_ALPHANUMERIC.sub(" ", text.lower()).split()
 
 
+# Sentences end, and words are cut, by what stands in and right behind a word; these forms look further:
+_FAR = re.compile(r"""["'`]|--|\.\.|(?:^|\s)[.?!)\]}>]+(?:\s|$)|[^ -~\n\t\r]""")
+_FAR_IN_SENTENCE = re.compile(r"""["'`]|(?:^|\s)[.)\]}> ]+$|[^ -~\n\t\r]""")
+_STOP = re.compile(r"[.?!](?:\W|$)")
+
+
 @functools.lru_cache(maxsize=1)
-def _treebank() -> object:
+def _treebank() -> Any:
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
     return NLTKWordTokenizer()
 
 
-@functools.lru_cache(maxsize=1 << 15)
-def _sentence_nltk(sentence: str) -> Tokens:
-    return tuple(_treebank().tokenize(sentence))  # type: ignore[attr-defined]
+@functools.lru_cache(maxsize=1 << 16)
+def _inner(word: str) -> Tokens:
+    """The tokens of a word inside a sentence."""
+    return tuple(_treebank().tokenize(f"a {word} a")[1:-1])
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _final(word: str) -> Tokens:
+    """The tokens of a sentence's last word."""
+    return tuple(_treebank().tokenize(f"a {word}")[1:])
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _may_end(word: str) -> bool:
+    return _STOP.search(word) is not None
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _ends(word: str, following: str) -> bool | None:
+    """Whether a sentence ends between two words (or the text does: `following` is empty); None where one ends inside them."""
+    import punkt
+
+    parts = punkt.sent_tokenize(f"a {word} {following} a" if following else f"a {word}")
+    if len(parts) == 1:
+        return False
+    return True if parts[0] == f"a {word}" and len(parts) == 2 else None
+
+
+def _words(words: list[str]) -> list[str]:
+    tokens = [token for word in words[:-1] for token in _inner(word)]
+    tokens += _final(words[-1])
+    return tokens
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _sentence(text: str) -> Tokens:
+    return tuple(_treebank().tokenize(text) if _FAR_IN_SENTENCE.search(text) else _words(text.split()))
+
+
+def _by_words(text: str) -> Tokens | None:
+    """The tokens of a text whose sentences show word by word, or None."""
+    words, start = text.split(), 0
+    tokens: list[str] = []
+    for at, (word, following) in enumerate(itertools.zip_longest(words, words[1:], fillvalue=""), start=1):
+        if _may_end(word):
+            end = _ends(word, following)
+            if end is None:
+                return None
+            if end:
+                tokens += _words(words[start:at])
+                start = at
+    return tuple(tokens + _words(words[start:])) if words else ()
 
 
 @functools.lru_cache(maxsize=1 << 12)
@@ -62,4 +119,5 @@ def tokens_nltk(text: str) -> Tokens:
     """The tokens of NLTK's `word_tokenize`: Punkt sentences (English), then Treebank words; case kept."""
     import punkt
 
-    return tuple(token for sentence in punkt.sent_tokenize(text) for token in _sentence_nltk(sentence))
+    tokens = None if _FAR.search(text) else _by_words(text)
+    return tuple(t for s in punkt.sent_tokenize(text) for t in _sentence(s)) if tokens is None else tokens

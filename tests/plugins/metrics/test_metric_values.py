@@ -138,6 +138,23 @@ def test_tokens_rouge_equal_the_library(text: str) -> None:
     assert tokens_rouge(text) == tokenize(text, None)
 
 
+PIECES = st.sampled_from(
+    ["a", "Dr.", "e.g.", "No.", "4.6", "mm.", "cm,", "A.", "(cyst?).", "end.)", "?", "what?", "(i.e.", "...", "..", "--", "-",
+     "cannot", "can't", "patient's", '"q"', "wanna", "50%", "$3", "etc.", "). ", "x?y", "x!)", "#2", "a.,", "a.;", "x.*", "[x]",
+     "U.S.", "1.2.", "é", "The", "\n", "  "]
+)  # fmt: skip
+
+
+@given(TEXT | st.lists(PIECES, max_size=9).map(" ".join) | st.lists(PIECES, max_size=6).map("".join))
+@settings(deadline=None, max_examples=400)
+def test_tokens_nltk_equal_the_libraries(text: str) -> None:
+    import punkt
+    from nltk.tokenize.destructive import NLTKWordTokenizer
+
+    whole = NLTKWordTokenizer()
+    assert list(tokens_nltk(text)) == [t for sentence in punkt.sent_tokenize(text) for t in whole.tokenize(sentence)]
+
+
 @given(WORDS, WORDS)
 @settings(deadline=None, max_examples=60)
 def test_rouge_equals_rouge_score(prediction: list[str], reference: list[str]) -> None:
