@@ -107,6 +107,11 @@ class CachedViews:
         with contextlib.suppress(OSError):  # a read-only disk
             os.utime(folder / DONE)  # the latest used is kept longest
 
+    @property
+    def kinds(self) -> set[str]:
+        """Which views it holds: image, textures, masks."""
+        return set(self._rows)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return CachedViews, (self.folder, self.ids)
 
@@ -133,21 +138,30 @@ def open_cache(root: Path, live: Live, workers: int, progress: Progress) -> Cach
     Of several processes that ask at once, one makes it.
     """
     folder = root / f"views-{_key(live)}"
-    while True:
-        if (folder / DONE).is_file():
-            with contextlib.suppress(FileNotFoundError):  # another run may be sweeping it at this moment
-                return CachedViews(folder, live.ids)
-        try:
-            root.mkdir(exist_ok=True)
-        except OSError:
-            return None
-        if not os.access(root, os.W_OK):
-            return None
-        with _alone(root) as alone:
-            if not (folder / DONE).is_file():
-                if alone:
-                    _sweep(root, live.paths[0].parent)
-                _build(live, folder, workers, progress)
+    if made := _opened(folder, live):
+        return made
+    try:
+        root.mkdir(exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(root, os.W_OK):
+        return None
+    with _alone(root) as alone:
+        if made := _opened(folder, live):  # by another process, meanwhile
+            return made
+        if alone:
+            _sweep(root, live.paths[0].parent)
+        _build(live, folder, workers, progress)
+        return CachedViews(folder, live.ids)
+
+
+def _opened(folder: Path, live: Live) -> CachedViews | None:
+    """The cache in `folder`, or None where it is missing, damaged or being swept at this moment."""
+    try:
+        made = CachedViews(folder, live.ids)
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    return made if made.kinds == set(_arrays(live)) else None
 
 
 def _key(live: Live) -> str:

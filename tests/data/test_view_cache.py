@@ -170,6 +170,18 @@ def test_a_cache_that_was_cut_short_says_so(tmp_path: Path) -> None:
         cached[0]
 
 
+@pytest.mark.parametrize("file", ["present.npy", "image.npy", "masks.npy", "done.json"])
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, file: str) -> None:
+    store = phantom_store(tmp_path / "s", 1)
+    expected = opened(store)[0]
+    path = next((store.root / "cache").iterdir()) / file
+    if file == "image.npy":
+        path.write_bytes(b"nonsense")
+    else:
+        path.unlink()
+    assert same(opened(store)[0], expected) and len(caches(store)) == 1
+
+
 def test_absent_regions_take_no_room(tmp_path: Path) -> None:
     store = phantom_store(tmp_path / "s", 1)
     cached = opened(store, size=(64, 64, 32))
