@@ -98,13 +98,16 @@ def _read_nifti(path: Path) -> Stored:
         kind = nib.Nifti2Image if raw[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c") else nib.Nifti1Image
         image = kind.from_bytes(raw)
         stored: Any = image.dataobj
-        plain = stored.slope == 1 and stored.inter == 0
-        array = stored.get_unscaled() if plain else np.asarray(stored, dtype=np.float32)
+        if stored.slope == 1 and stored.inter == 0:
+            array = np.ndarray(stored.shape, stored.dtype, raw, stored.offset, order="F")  # no copy
+        else:
+            array = np.asarray(stored, dtype=np.float32)
     except (
         nib.filebasedimages.ImageFileError,
         nib.spatialimages.HeaderDataError,
         nib.wrapstruct.WrapStructError,
         OSError,
+        TypeError,
         ValueError,
         EOFError,
         OverflowError,

@@ -117,7 +117,7 @@ def _bits(path: Path, volume: Volume) -> RegionMask:
             path,
             "Bit i is the i-th region; for a label map give a table (option names).",
         )
-    return RegionMask(np.ascontiguousarray(array, dtype=np.uint16), frozenset(REGIONS))
+    return RegionMask(np.asarray(array, dtype=np.uint16), frozenset(REGIONS))
 
 
 def _region_files(by_region: dict[str, list[Path]], others: list[str] | tuple[str, ...], volume: Volume) -> RegionMask:
