@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import emit_json, progress_bar, say, show
+from .options import LabelerOptions, LabelerWeights, labeler_choice, metric_choices
 
 
 def command(
@@ -26,6 +27,12 @@ def command(
         Path | None, typer.Option(help="CSV of the true findings; without it the labeler reads the references.")
     ] = None,
     labeler: Annotated[str, typer.Option(help="Labeler plugin that reads the findings out of a text.")] = "rules",
+    labeler_options: LabelerOptions = None,
+    weights: LabelerWeights = None,
+    metric_options: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME.KEY=VALUE, an option of a metric plugin (bertscore.weights=DIR); repeatable."),
+    ] = None,
     ci: Annotated[int, typer.Option(help="Bootstrap resamples for the 95 % intervals; 0 = none.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json, evaluation.md and evaluation.tex.")] = None,
@@ -39,9 +46,10 @@ def command(
 
     file = read_reports(reports, prediction_column or None, reference_column or None, id_column or None, references)
     truth = read_labels(labels) if labels else None
-    chosen = [name.strip() for name in metrics.split(",") if name.strip()]
+    chosen = metric_choices(metrics, metric_options)
+    judge = labeler_choice(labeler, labeler_options, weights)
     with progress_bar(not json) as progress:
-        result = evaluate(file.reports, metrics=chosen, labels=truth, labeler=labeler, ci=ci, seed=seed, progress=progress)
+        result = evaluate(file.reports, metrics=chosen, labels=truth, labeler=judge, ci=ci, seed=seed, progress=progress)
     result["excluded"] = {**file.excluded, **result["excluded"]}
     result["notes"] = list(file.notes)
     if out:

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from .console import emit_json, say
+from .console import emit_json, progress_bar, say
+from .options import LabelerOptions, LabelerWeights, labeler_choice
 
 
 def command(
     reports: Annotated[Path, typer.Argument(help="JSON lines or a CSV with report texts.")],
     out: Annotated[Path, typer.Option(help="CSV to write: an id column and the 18 findings, 0/1.")],
-    labeler: Annotated[str, typer.Option(help="Labeler plugin: rules (offline), or any installed one.")] = "rules",
+    labeler: Annotated[str, typer.Option(help="Labeler plugin: rules (offline), radbert, or any installed one.")] = "rules",
+    labeler_options: LabelerOptions = None,
+    weights: LabelerWeights = None,
     text_column: Annotated[str, typer.Option(help="Column (or JSON field) with the texts; '' = look for it.")] = "",
     id_column: Annotated[str, typer.Option(help="Column with the study ids; '' = look for it.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print counts as one JSON document and nothing else.")] = False,
@@ -27,7 +30,8 @@ def command(
     from ..evaluate.reading import read_texts
 
     ids, texts, name = read_texts(reports, text_column or None, id_column or None)
-    found = label_texts(texts, labeler)
+    with progress_bar(not json) as progress:
+        found = label_texts(texts, labeler_choice(labeler, labeler_options, weights), progress)
     write_labels(out, ids, found, name)
     counts = dict(zip(FINDINGS, map(int, found.sum(axis=0)), strict=True))
     if json:

@@ -1,4 +1,4 @@
-"""Recipe options that `train`, `pretrain` and `bench` share: choosing a recipe and laying changes over it."""
+"""Options that commands share: choosing a recipe and laying changes over it, and the options of a plugin by its name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ..evaluate.choice import Choice
     from ..recipe import Recipe
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="A shipped recipe's name (see: reg2rg recipes list) or a file.")]
@@ -17,6 +18,13 @@ SetOption = Annotated[
     typer.Option("--set", help="Change one key, as KEY=VALUE, for example training.optimizer.lr=1e-4; repeatable."),
 ]
 EncoderOption = Annotated[str | None, typer.Option("--volume-encoder", help="Volume encoder plugin instead of the recipe's.")]
+LabelerOptions = Annotated[
+    list[str] | None,
+    typer.Option("--labeler-options", help="KEY=VALUE, an option to build the labeler with (device=cpu); repeatable."),
+]
+LabelerWeights = Annotated[
+    str | None, typer.Option("--weights", help="The labeler's weights: the same as --labeler-options weights=DIR.")
+]
 GeometryOption = Annotated[str | None, typer.Option("--geometry-encoder", help="Geometry encoder plugin, or none.")]
 
 
@@ -80,3 +88,28 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise UserError(f"the value of '{key}' can't be read: {value}", option, code=EXIT_USAGE) from error
     return out
+
+
+def labeler_choice(name: str, texts: Sequence[str] | None, weights: str | None) -> Choice:
+    """The labeler plugin with the options of `--labeler-options` and `--weights`."""
+    from ..evaluate.choice import Choice
+
+    return Choice(name, {**({"weights": weights} if weights else {}), **pairs(texts, "--labeler-options")})
+
+
+def metric_choices(names: str, texts: Sequence[str] | None) -> list[Choice]:
+    """The metrics of a list with commas, with the options of `--metric-options NAME.KEY=VALUE`.
+
+    Raises UserError (usage) for an option of a metric that isn't asked for.
+    """
+    from ..errors import EXIT_USAGE, UserError
+    from ..evaluate.choice import Choice
+
+    chosen: dict[str, dict[str, Any]] = {name.strip(): {} for name in names.split(",") if name.strip()}
+    for key, value in pairs(texts, "--metric-options").items():
+        name, _, option = key.rpartition(".")
+        if name not in chosen or not option:
+            fix = f"Write NAME.KEY=VALUE with a NAME of --metrics: {', '.join(chosen) or 'none is named'}."
+            raise UserError(f"'{key}' is no option of a metric that is asked for", "--metric-options", fix, EXIT_USAGE)
+        chosen[name][option] = value
+    return [Choice(name, options) for name, options in chosen.items()]

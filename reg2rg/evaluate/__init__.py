@@ -3,6 +3,7 @@
 `read_reports` takes any reports file; `evaluate` scores it; `floors` scores what knows nothing of the scans.
 """
 
+from .choice import Choice
 from .evaluation import DEFAULT, PARTS, evaluate
 from .floors import floors
 from .labels import label_texts, read_labels, write_labels
@@ -12,6 +13,7 @@ from .reading import ReportsFile, read_reports
 __all__ = [
     "DEFAULT",
     "PARTS",
+    "Choice",
     "ReportsFile",
     "compare",
     "evaluate",

@@ -18,6 +18,7 @@ from ..plugins import registry, resolve
 from ..progress import Progress, silent
 from . import clinical, length, recognition
 from .bootstrap import Block, Estimate, estimate
+from .choice import Choice, Named
 from .labels import label_texts, matched
 
 PARTS = ("clinical", "recognition", "length")
@@ -28,61 +29,73 @@ Estimates = Mapping[tuple[str, ...], Mapping[str, Estimate]]
 def evaluate(
     reports: Sequence[GroundedReport],
     *,
-    metrics: Sequence[str] = (),
+    metrics: Sequence[Named] = (),
     labels: Mapping[str, Mapping[str, int]] | None = None,
-    labeler: str = "rules",
+    labeler: Named = "rules",
     ci: int = 1000,
     seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Scores reports against their references; gives the document of `evaluate --json`.
 
-    `metrics`: groups and plugin names, all groups where empty; `labels`: study → finding → 0/1 as the clinical reference,
-    else the labeler reads the reference texts; `ci`: bootstrap resamples, 0 for none. What can't be computed is absent, with
-    its reason under "skipped". Raises UserError for an unknown name, or where nothing can be scored.
+    `metrics`: groups and plugins, all groups where empty; `labels`: study → finding → 0/1 as the clinical reference, else the
+    labeler reads the reference texts; `ci`: bootstrap resamples, 0 for none. A plugin is a name, or a `Choice` with its
+    options. What can't be computed is absent, with its reason under "skipped". Raises UserError for an unknown name, or where
+    nothing can be scored.
     """
-    names = chosen(metrics)
+    run_of = {choice.name: choice for choice in chosen(metrics)}
+    judge = Choice.of(labeler)
     if ci < 0:
         raise UserError(f"{ci} resamples can't be drawn", "--ci", "Give 0 for no intervals, or 1000.", EXIT_USAGE)
-    if "clinical" in names:
-        registry().find("labeler", labeler)  # a misspelt name is the caller's fault, not a reason to skip
-    run = _Run(reports, labels, labeler)
-    for i, name in enumerate(names):
-        progress("score", i, len(names), name)
-        run.add(name)
-    progress("score", len(names), len(names))
+    if "clinical" in run_of:
+        registry().find("labeler", judge.name)  # a misspelt name is the caller's fault, not a reason to skip
+    run = _Run(reports, labels, judge, progress)
+    for i, choice in enumerate(run_of.values()):
+        progress("score", i, len(run_of), choice.name)
+        run.add(choice)
+    progress("score", len(run_of), len(run_of))
     scores = estimate(run.blocks, ci, seed)
-    return {**run.document(scores), "settings": {"metrics": list(names), "ci": ci, "seed": seed, "labeler": labeler}}
+    settings: dict[str, Any] = {"metrics": list(run_of), "ci": ci, "seed": seed, "labeler": judge.name}
+    if options := {c.name: dict(c.options) for c in (*run_of.values(), judge) if c.options}:
+        settings["options"] = options
+    return {**run.document(scores), "settings": settings}
 
 
 def collect(
     reports: Sequence[GroundedReport],
-    names: Sequence[str],
+    names: Sequence[Named],
     *,
     labels: Mapping[str, Mapping[str, int]] | None = None,
-    labeler: str = "rules",
+    labeler: Named = "rules",
 ) -> list[Block]:
     """The bootstrap's blocks of some groups and plugins, for comparisons."""
-    run = _Run(reports, labels, labeler)
+    run = _Run(reports, labels, Choice.of(labeler))
     for name in names:
-        run.add(name)
+        run.add(Choice.of(name))
     return run.blocks
 
 
-def chosen(metrics: Sequence[str]) -> tuple[str, ...]:
+def chosen(metrics: Sequence[Named]) -> tuple[Choice, ...]:
     """The groups and plugins to run, each once. Raises UserError (usage) with near names for an unknown one."""
     offered = [o.name for o in registry().of("metric")]
     known = {*PARTS, *offered, *(f"{o.package}:{o.name}" for o in registry().of("metric"))}
-    for name in metrics:
+    choices = {choice.name: choice for choice in map(Choice.of, metrics or DEFAULT)}
+    for name in choices:
         if name not in known:
             raise UserError(f"no metric is called '{name}'", "--metrics", suggest(name, {*PARTS, *offered}), EXIT_USAGE)
-    return tuple(dict.fromkeys(metrics)) or DEFAULT
+    return tuple(choices.values())
 
 
 class _Run:
     """Collects blocks over one list of studies, and what was skipped or excluded."""
 
-    def __init__(self, reports: Sequence[GroundedReport], labels: Mapping[str, Mapping[str, int]] | None, labeler: str) -> None:
+    def __init__(
+        self,
+        reports: Sequence[GroundedReport],
+        labels: Mapping[str, Mapping[str, int]] | None,
+        labeler: Choice,
+        progress: Progress = silent,
+    ) -> None:
         truths = matched([r.study for r in reports], labels) if labels is not None else [None] * len(reports)
         usable = [i for i, r in enumerate(reports) if r.reference.strip() or truths[i] is not None]
         if not usable:
@@ -90,7 +103,7 @@ class _Run:
             raise UserError(f"no report has a reference text, {where}", fix="Name the column with --reference-column.")
         self.studies = [reports[i] for i in usable]
         self.truths = [truths[i] for i in usable]
-        self.labels, self.labeler = labels, labeler
+        self.labels, self.labeler, self.progress = labels, labeler, progress
         self.texts = [i for i, r in enumerate(self.studies) if r.reference.strip()]
         self.blocks: list[Block] = []
         self.skipped: dict[str, str] = {}
@@ -101,14 +114,14 @@ class _Run:
         self.truth = np.zeros((0, 18), dtype=np.uint8)
         self.regions: dict[str, dict[str, int]] = {}
 
-    def add(self, name: str) -> None:
+    def add(self, choice: Choice) -> None:
         """Adds the blocks of one group or plugin."""
         try:
             {"clinical": self._clinical, "recognition": self._recognition, "length": self._length}.get(
-                name, lambda: self._metric(name)
+                choice.name, lambda: self._metric(choice)
             )()
         except UserError as error:
-            self.skipped[name] = str(error)
+            self.skipped[choice.name] = str(error)
 
     def _spread(self, rows: np.ndarray, places: Sequence[int]) -> np.ndarray:
         spread = np.zeros((len(self.studies), rows.shape[1]))
@@ -134,24 +147,24 @@ class _Run:
     def _clinical(self) -> None:
         if self.labels is None:
             places = self.texts
-            truth = label_texts([self.studies[i].reference for i in places], self.labeler)
+            truth = label_texts([self.studies[i].reference for i in places], self.labeler, self.progress)
         else:
             places = [i for i, row in enumerate(self.truths) if row is not None]
             if not places:
                 raise UserError("no report's id is in the labels")
             truth = clinical.label_matrix([row for row in self.truths if row is not None])
-        predicted = label_texts([self.studies[i].report for i in places], self.labeler)
+        predicted = label_texts([self.studies[i].report for i in places], self.labeler, self.progress)
         block = clinical.block(predicted, truth)
         self.blocks.append(dataclasses.replace(block, statistics=self._spread(block.statistics, places)))
         self.truth = truth
 
-    def _metric(self, name: str) -> None:
-        metric = resolve("metric", name)
-        self._metric_block(("metrics", name), metric, self._scored(), self.texts)
+    def _metric(self, choice: Choice) -> None:
+        metric = resolve("metric", choice.name, choice.options, progress=self.progress)
+        self._metric_block(("metrics", choice.name), metric, self._scored(), self.texts)
         for region in REGIONS:
             places, reports = self._region(region)
             if places:
-                self._metric_block(("per_region", region, name), metric, reports, places)
+                self._metric_block(("per_region", region, choice.name), metric, reports, places)
 
     def _metric_block(
         self, key: tuple[str, ...], metric: Any, reports: Sequence[GroundedReport], places: Sequence[int]
@@ -197,7 +210,7 @@ class _Run:
             found["region_recognition"] = recognition.summary(self.confusion, scores["region_recognition",])
         if ("clinical",) in scores:
             found["clinical"] = clinical.summary(scores["clinical",], self.truth)
-            found["clinical"] |= {"n": len(self.truth), "reference": "labels" if self.labels is not None else self.labeler}
+            found["clinical"] |= {"n": len(self.truth), "reference": "labels" if self.labels is not None else self.labeler.name}
         if ("length",) in scores:
             found["length"] = length.summary(self._scored(), scores["length",])
         return {

@@ -18,6 +18,7 @@ from ..contracts import GroundedReport, Study
 from ..errors import UserError
 from . import clinical
 from .bootstrap import Block, estimate
+from .choice import Named
 from .evaluation import evaluate
 from .labels import label_texts, matched
 
@@ -34,7 +35,7 @@ def floors(
     labels: Labels | None = None,
     seed: int = 0,
     ci: int = 1000,
-    labeler: str = "rules",
+    labeler: Named = "rules",
     metrics: Sequence[str] = ("bleu", "rouge"),
     extra: Mapping[str, Sequence[GroundedReport]] | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -81,7 +82,7 @@ def _clinical_row(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return row
 
 
-def _always(reports: Sequence[GroundedReport], labels: Labels | None, labeler: str, ci: int, seed: int) -> dict[str, Any]:
+def _always(reports: Sequence[GroundedReport], labels: Labels | None, labeler: Named, ci: int, seed: int) -> dict[str, Any]:
     """All eighteen findings in every study: labels without a text."""
     if labels is None:
         truth = label_texts([r.reference for r in reports if r.reference.strip()], labeler)
@@ -124,7 +125,7 @@ def _most_frequent_sentences(train: Sequence[Study]) -> Mapping[str, str] | str:
     return best.get("", "") if set(best) == {""} else {r: t for r, t in best.items() if r}
 
 
-def _train_labels(train: Sequence[Study], labeler: str) -> np.ndarray:
+def _train_labels(train: Sequence[Study], labeler: Named) -> np.ndarray:
     """uint8 (n, 18): the studies' own labels; the labeler reads the texts of those without."""
     bare = [i for i, s in enumerate(train) if not s.labels]
     known = clinical.label_matrix([s.labels for s in train])

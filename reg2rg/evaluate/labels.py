@@ -13,18 +13,23 @@ from ..anatomy import FINDINGS
 from ..errors import UserError, suggest
 from ..files import write_text
 from ..plugins import resolve
+from ..progress import Progress, silent
+from .choice import Choice, Named
 from .rows import cell, find_id_column, read_rows, study_key
 
 Labels = dict[str, dict[str, int]]
 
 
-def label_texts(texts: Sequence[str], labeler: str) -> np.ndarray:
+def label_texts(texts: Sequence[str], labeler: Named, progress: Progress = silent) -> np.ndarray:
     """uint8 (n, 18): the labels of each text by the plugin `labeler`; raises UserError where it breaks its contract."""
     if not texts:
         return np.zeros((0, len(FINDINGS)), dtype=np.uint8)
-    found = np.asarray(resolve("labeler", labeler).label(list(texts)))
+    choice = Choice.of(labeler)
+    found = np.asarray(resolve("labeler", choice.name, choice.options, progress=progress).label(list(texts)))
     if found.shape != (len(texts), len(FINDINGS)):
-        raise UserError(f"labeler '{labeler}' gave an array of {found.shape} for {len(texts)} texts", fix="It must be (n, 18).")
+        raise UserError(
+            f"labeler '{choice.name}' gave an array of {found.shape} for {len(texts)} texts", fix="It must be (n, 18)."
+        )
     return found.astype(np.uint8)
 
 

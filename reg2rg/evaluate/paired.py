@@ -13,6 +13,7 @@ import numpy as np
 from ..contracts import GroundedReport
 from ..errors import UserError
 from .bootstrap import LEVEL, combined, samples
+from .choice import Named
 from .evaluation import collect
 
 # the name in a table → the block and the number in it
@@ -32,7 +33,7 @@ def compare(
     labels: Mapping[str, Mapping[str, int]] | None = None,
     draws: int = 1000,
     seed: int = 0,
-    labeler: str = "rules",
+    labeler: Named = "rules",
 ) -> list[dict[str, Any]]:
     """For each number of `NUMBERS`: {"metric", "difference" (a - b), "low", "high", "p"}; values in 0–1, p two-sided.
 

@@ -143,7 +143,11 @@ def test_a_broken_metric_takes_only_its_own_number_down(
     reports: list[GroundedReport], monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
 ) -> None:
     resolve = evaluation.resolve
-    monkeypatch.setattr(evaluation, "resolve", lambda kind, name: Broken(fault) if name == "rouge" else resolve(kind, name))
+
+    def fake(kind: str, name: str, *given: Any, **filled: Any) -> Any:
+        return Broken(fault) if name == "rouge" else resolve(kind, name, *given, **filled)
+
+    monkeypatch.setattr(evaluation, "resolve", fake)
     found = evaluate(reports, metrics=("rouge", "bleu"), ci=0)
     assert reason in found["skipped"]["rouge"]
     assert "bleu4" in found["metrics"]
@@ -151,7 +155,11 @@ def test_a_broken_metric_takes_only_its_own_number_down(
 
 def test_two_plugins_with_one_name_are_both_shown(reports: list[GroundedReport], monkeypatch: pytest.MonkeyPatch) -> None:
     resolve = evaluation.resolve
-    monkeypatch.setattr(evaluation, "resolve", lambda kind, name: Broken("") if name == "rouge" else resolve(kind, name))
+
+    def fake(kind: str, name: str, *given: Any, **filled: Any) -> Any:
+        return Broken("") if name == "rouge" else resolve(kind, name, *given, **filled)
+
+    monkeypatch.setattr(evaluation, "resolve", fake)
     found = evaluate(reports, metrics=("bleu", "rouge"), ci=0)["metrics"]
     assert found["rouge.bleu1"]["value"] == 1.0
     assert found["bleu1"]["value"] < 1.0
