@@ -16,6 +16,7 @@ _PREFIX = re.compile(r"The region \d+ is [^:]+: ")
 _MENTION = re.compile(r"The region (\d+) is ((?:(?!The region \d+ is)[^:])*):")
 _NEXT = re.compile(r"The region \d+ is")
 _NAMED = {r: re.compile(rf"The region \d+ is {r}:(.+?)(?=The region \d+ is|$)", re.DOTALL) for r in REGIONS}
+_CUT = re.compile(rf"(?:The region \d+ is ?(?:{'|'.join(REGIONS)})?)?")
 _TAIL = re.compile(r"The other report is(?:: ?)?")
 _TAIL_OPENING = re.compile(r"\{[^{}:]*: ?")
 _BLANKS = re.compile(r"\s+")
@@ -38,6 +39,11 @@ def collapse(text: str) -> str:
 def has_prefixes(text: str) -> bool:
     """Whether a region prefix stands in `text`."""
     return _NEXT.search(text) is not None
+
+
+def only_prefixes(text: str) -> bool:
+    """Whether the text is nothing but prefixes, the last of them maybe cut short: a form that was never filled in."""
+    return has_prefixes(text) and _CUT.fullmatch(_MENTION.sub("", text).strip()) is not None
 
 
 def rm_region_text(text: str) -> str:

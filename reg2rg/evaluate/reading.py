@@ -6,16 +6,20 @@ What can't be scored is left out and counted, with its reason, in `excluded`; an
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..anatomy import REGIONS
-from ..contracts import GroundedReport, RegionSection
+from ..contracts import GroundedReport
+from ..data.tables import region_texts
 from ..errors import UserError
-from .prefixes import Mention, has_prefixes, mentions, plain
-from .rows import ID_COLUMNS, cell, find_column, find_id_column, read_rows, read_text, study_key
+from .entries import VLM3D, entries, is_json, is_report, to_report, vlm3d_texts
+from .prefixes import plain
+from .prompts import Prompts
+from .rows import ID_COLUMNS, TOO_FEW, cell, find_column, find_id_column, read_rows, study_key
+from .sections import grounded, region_report
 
 PREDICTION_COLUMNS = (
     "Pred_whole_report", "Pred_combined_report", "prediction", "predicted", "pred", "generated", "generated_report", "output",
@@ -24,9 +28,10 @@ PREDICTION_COLUMNS = (
 REFERENCE_COLUMNS = (
     "GT_whole_report", "GT_combined_report", "reference", "ground_truth", "groundtruth", "gt", "target", "label_report",
 )  # fmt: skip
+REGION_COLUMNS = {"volumename", "anatomy", "sentence"}
+LONGEST = 100_000  # characters; the longest report of CT-RATE has 9,000
 _SHOWN = 20
 _REGION_FILE = "_reports.csv"
-Record = tuple[str, str, str]  # id, prediction, reference
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,17 +43,26 @@ class ReportsFile:
     notes: tuple[str, ...] = ()
 
 
-class _Excluded:
+class Excluded:
     """Counts what is left out, by reason."""
 
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
 
     def add(self, reason: str, study: str) -> None:
+        """One more study (or row) for `reason`."""
         entry = self.found.setdefault(reason, {"n": 0, "studies": []})
         entry["n"] += 1
         if len(entry["studies"]) < _SHOWN:
             entry["studies"].append(study)
+
+
+class _Wanted(NamedTuple):
+    """The columns that the user named; None where they are looked for."""
+
+    prediction: str | None = None
+    reference: str | None = None
+    id: str | None = None
 
 
 def read_reports(
@@ -60,78 +74,85 @@ def read_reports(
 ) -> ReportsFile:
     """Reads a reports file, a CSV, a VLM3D JSON or a folder of `<region>_reports.csv`.
 
-    `references` names a second file (CSV or VLM3D JSON) with the reference texts, matched by study id. Raises UserError where
-    the file is missing, empty, unreadable, or lacks the columns (near names are given).
+    `references` names a second file (any of these, or a region report table) with the reference texts, matched by study id.
+    Raises UserError where the file is missing, empty, unreadable, or lacks the columns (near names are given).
     """
     path = Path(path)
-    excluded, notes = _Excluded(), list[str]()
+    wanted = _Wanted(prediction_column, reference_column, id_column)
+    excluded, notes = Excluded(), list[str]()
     if path.is_dir():
-        reports = _region_folder(path)
+        reports: Iterable[GroundedReport] = _region_folder(path, wanted, excluded)
         notes.append("The files hold regions alone: whole reports are the regions' texts joined in alphabetical order.")
-    elif _is_json(path):
-        reports = _json(path)
     else:
-        reports = _csv(path, (prediction_column, reference_column, id_column), references is None, notes)
+        read = _json if is_json(path) else _csv
+        reports = read(path, wanted, references is None, notes, excluded)
     if references is not None:
-        reports = _with_references(reports, Path(references), reference_column, id_column, excluded)
+        reports = _with_references(reports, Path(references), wanted, excluded)
     kept = _once(reports, excluded)
     if not kept:
-        raise UserError("no report is left to read", path, "; ".join(f"{r}: {e['n']}" for r, e in excluded.found.items()))
+        raise UserError("no report is left to read", path, _why(excluded) or "The file has a header but no row.")
     return ReportsFile(kept, excluded.found, tuple(notes))
 
 
-def _once(reports: Iterable[GroundedReport], excluded: _Excluded) -> list[GroundedReport]:
+def _why(excluded: Excluded) -> str:
+    return "; ".join(f"{reason}: {entry['n']}" for reason, entry in excluded.found.items())
+
+
+def _once(reports: Iterable[GroundedReport], excluded: Excluded) -> list[GroundedReport]:
     kept: dict[str, GroundedReport] = {}
     for report in reports:
-        if report.study in kept:
+        if study_key(report.study) in kept:
             excluded.add("the id stood before", report.study)
+        elif max(len(report.report), len(report.reference)) > LONGEST:
+            excluded.add(f"a text has more than {LONGEST:,} characters", report.study)
         else:
-            kept[report.study] = report
+            kept[study_key(report.study)] = report
     return list(kept.values())
 
 
-# --- CSV ---------------------------------------------------------------------------------------------------------------
+# --- tables ------------------------------------------------------------------------------------------------------------
 
 
-def _csv(
-    path: Path, wanted: tuple[str | None, str | None, str | None], needs_reference: bool, notes: list[str]
-) -> list[GroundedReport]:
-    prediction, reference, name = wanted
-    columns, rows = read_rows(path)
-    prediction = find_column(columns, prediction, PREDICTION_COLUMNS, "predicted reports", "--prediction-column", path)
+def _csv(path: Path, wanted: _Wanted, needs_reference: bool, notes: list[str], excluded: Excluded) -> Iterator[GroundedReport]:
+    columns, rows = read_rows(path, lambda why, line: excluded.add(why, f"line {line}"))
+    return _table(path, columns, rows, wanted, needs_reference, notes, excluded)
+
+
+def _table(
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    wanted: _Wanted,
+    needs_reference: bool,
+    notes: list[str],
+    excluded: Excluded,
+) -> Iterator[GroundedReport]:
+    """The reports of rows with named columns. Raises UserError at once for a column that is missing."""
+    prediction = find_column(columns, wanted.prediction, PREDICTION_COLUMNS, "predicted reports", "--prediction-column", path)
+    reference = wanted.reference
     if needs_reference or reference:
         reference = find_column(columns, reference, REFERENCE_COLUMNS, "reference reports", "--reference-column", path)
-    name = find_id_column(columns, name, path)
+    name = find_id_column(columns, wanted.id, path)
     if name is None:
         notes.append("No column with study ids was found: rows are numbered.")
-    region = _region_of(path)
-    reports = []
-    for number, row in enumerate(rows, start=1):
-        study = (cell(row.get(name)) if name else "") or f"row {number}"
-        texts = cell(row.get(prediction)), cell(row.get(reference)) if reference else ""
-        reports.append(region_report(study, {region: texts}) if region else grounded(study, *texts))
-    if not reports:
-        raise UserError("the file has a header but no row", path)
-    return reports
+    prompts, region = Prompts(columns), _region_of(path)
 
+    def made() -> Iterator[GroundedReport]:
+        nameless = 0
+        for number, row in enumerate(rows, start=1):
+            study = cell(row.get(name)) if name else ""
+            nameless += bool(name) and not study
+            study = study or f"row {number}"
+            if prediction not in row:
+                excluded.add(TOO_FEW, study)
+                continue
+            texts = prompts.without(cell(row[prediction]), row), cell(row.get(reference)) if reference else ""
+            yield region_report(study, {region: texts}) if region else grounded(study, *texts)
+        notes.extend(prompts.notes())
+        if nameless:
+            notes.append(f"{nameless} rows have no id in the column '{name}' and are numbered.")
 
-def grounded(study: str, prediction: str, reference: str) -> GroundedReport:
-    """A report from two texts; region prefixes and the CTRG tail become sections and leave the whole texts."""
-    if not (has_prefixes(prediction) or has_prefixes(reference)):
-        return GroundedReport(study, (), prediction, reference)
-    return GroundedReport(study, _sections(mentions(prediction), mentions(reference)), plain(prediction), plain(reference))
-
-
-def _sections(written: list[Mention], truth: list[Mention]) -> tuple[RegionSection, ...]:
-    """Sections by slot; the last mention of a slot stands for it, earlier ones and slots without a truth have no region."""
-    true = {m.slot: m for m in truth if m.name in REGIONS}
-    last = {m.slot: i for i, m in enumerate(written)}
-    sections = []
-    for i, m in enumerate(written):
-        area = true.get(m.slot) if last[m.slot] == i else None
-        sections.append(RegionSection(m.slot, area.name if area else "", m.name, None, m.text, area.text if area else ""))
-    sections += [RegionSection(m.slot, m.name, "", None, "", m.text) for m in true.values() if m.slot not in last]
-    return tuple(sorted(sections, key=lambda s: s.index))
+    return made()
 
 
 def _region_of(path: Path) -> str | None:
@@ -139,21 +160,16 @@ def _region_of(path: Path) -> str | None:
     return name if name != path.name and name in REGIONS else None
 
 
-def region_report(study: str, texts: Mapping[str, tuple[str, str]]) -> GroundedReport:
-    """A report from region → (prediction, reference); no region is *named*, so recognition isn't scored."""
-    ordered = [(r, *texts[r]) for r in REGIONS if r in texts]
-    sections = tuple(RegionSection(i, r, "", None, p, t) for i, (r, p, t) in enumerate(ordered))
-    return GroundedReport(study, sections, " ".join(s.report for s in sections), " ".join(s.reference for s in sections))
-
-
-def _region_folder(folder: Path) -> list[GroundedReport]:
+def _region_folder(folder: Path, wanted: _Wanted, excluded: Excluded) -> list[GroundedReport]:
     files = {region: folder / f"{region}{_REGION_FILE}" for region in REGIONS}
     files = {region: file for region, file in files.items() if file.is_file()}
     if not files:
-        raise UserError("the folder holds no '<region>_reports.csv'", folder, "Name a reports file instead.")
+        others = sorted(p.name for ending in ("*.jsonl", "*.csv") for p in folder.glob(ending))
+        fix = f"Name a file of it instead, for example {folder / others[0]}" if others else "Name a reports file instead."
+        raise UserError("the folder holds no '<region>_reports.csv'", folder, fix)
     texts: dict[str, dict[str, tuple[str, str]]] = {}
     for region, file in files.items():
-        for report in _csv(file, (None, None, None), True, []):
+        for report in _csv(file, wanted, True, [], excluded):
             texts.setdefault(report.study, {}).setdefault(region, (report.report, report.reference))
     return [region_report(study, regions) for study, regions in texts.items()]
 
@@ -161,85 +177,77 @@ def _region_folder(folder: Path) -> list[GroundedReport]:
 # --- JSON --------------------------------------------------------------------------------------------------------------
 
 
-def _is_json(path: Path) -> bool:
-    if path.suffix.lower() in (".json", ".jsonl"):
-        return True
-    if path.suffix.lower() in (".csv", ".tsv") or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(64).lstrip()[:1] in (b"{", b"[")
+def _json(path: Path, wanted: _Wanted, needs_reference: bool, notes: list[str], excluded: Excluded) -> Iterator[GroundedReport]:
+    found = entries(path)
+    number, first = next(found, (0, None))
+    if number == 0:
+        raise UserError("the file's list is empty", path)
+    if isinstance(first, Mapping) and VLM3D in first:
+        return (grounded(name, cell(text), "") for name, text in vlm3d_texts(first, path))
+    every = itertools.chain([(number, first)], found)
+    if isinstance(first, Mapping) and _has_columns(first, wanted.prediction):
+        rows = (_row(entry, i, path) for i, entry in every)
+        return _table(path, list(first), rows, wanted, needs_reference, notes, excluded)
+    return (to_report(entry, i, path) for i, entry in every)
 
 
-def _json(path: Path) -> list[GroundedReport]:
-    text = read_text(path)
-    document = _document(text)
-    if isinstance(document, Mapping) and "generated_reports" in document:
-        return [_vlm3d(row, i, path) for i, row in enumerate(document["generated_reports"])]
-    if isinstance(document, list):
-        return [_line(row, i + 1, path) for i, row in enumerate(document)]
-    if isinstance(document, Mapping):
-        return [_line(document, 1, path)]
-    return [_line(_parsed(line, i, path), i, path) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
+def _has_columns(entry: Mapping[str, Any], wanted: str | None) -> bool:
+    """Whether a JSON object is a row with columns of any names, and not a report of our own form."""
+    if wanted in entry or is_report(entry):
+        return wanted in entry
+    return wanted is not None or any(name.lower() in map(str.lower, PREDICTION_COLUMNS) for name in entry)
 
 
-def _document(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:  # more than one document: JSON lines
-        return None
-
-
-def _parsed(line: str, number: int, path: Path) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise UserError(f"line {number} isn't valid JSON ({error})", path, "Is the file cut short?") from error
-
-
-def _line(data: Any, number: int, path: Path) -> GroundedReport:
-    if not isinstance(data, Mapping):
+def _row(entry: Any, number: int, path: Path) -> Mapping[str, Any]:
+    if not isinstance(entry, Mapping):
         raise UserError(f"entry {number} isn't a JSON object", path)
-    try:
-        return GroundedReport.from_json(data)
-    except (UserError, TypeError, ValueError) as error:
-        fact = error.what if isinstance(error, UserError) else str(error)
-        raise UserError(f"entry {number}: {fact}", path, error.fix if isinstance(error, UserError) else "") from error
-
-
-def _vlm3d(row: Any, number: int, path: Path) -> GroundedReport:
-    if not isinstance(row, Mapping) or not isinstance(row.get("input_image_name"), str):
-        raise UserError(f"report {number} of 'generated_reports' has no 'input_image_name'", path)
-    return grounded(row["input_image_name"], cell(row.get("report")), "")
+    return entry
 
 
 # --- references in a second file ---------------------------------------------------------------------------------------
 
 
 def _with_references(
-    reports: list[GroundedReport], path: Path, column: str | None, id_column: str | None, excluded: _Excluded
-) -> list[GroundedReport]:
-    texts = dict(_reference_texts(path, column, id_column))
-    paired = []
+    reports: Iterable[GroundedReport], path: Path, wanted: _Wanted, excluded: Excluded
+) -> Iterator[GroundedReport]:
+    texts: dict[str, str] = {}
+    for study, text in _reference_texts(path, wanted):
+        if texts.setdefault(study, text) != text:
+            excluded.add("another reference of the id stood before", study)
+    used = set()
     for report in reports:
-        text = texts.pop(study_key(report.study), None)
-        if text is None:
-            excluded.add("the id has no partner among the references", report.study)
+        study = study_key(report.study)
+        if study in texts:
+            used.add(study)
+            yield dataclasses.replace(report, reference=plain(texts[study]))
         else:
-            paired.append(dataclasses.replace(report, reference=plain(text)))
+            excluded.add("the id has no partner among the references", report.study)
     for study in texts:
-        excluded.add("the reference has no prediction", study)
-    return paired
+        if study not in used:
+            excluded.add("the reference has no prediction", study)
 
 
-def _reference_texts(path: Path, column: str | None, id_column: str | None) -> Iterable[tuple[str, str]]:
-    if _is_json(path):
-        yield from ((study_key(r.study), r.reference or r.report) for r in _json(path))
+def _reference_texts(path: Path, wanted: _Wanted) -> Iterator[tuple[str, str]]:
+    if is_json(path):
+        found = _json(path, _Wanted(wanted.reference, None, None), False, [], Excluded())
+        yield from ((study_key(r.study), r.reference or r.report) for r in found)
         return
     columns, rows = read_rows(path)
+    if {c.lower() for c in columns} >= REGION_COLUMNS and not wanted.reference:
+        yield from whole_texts(path).items()
+        return
     known = (*REFERENCE_COLUMNS, "report", "report_text", "Findings_EN")
-    column = find_column(columns, column, known, "reference reports", "--reference-column", path)
-    name = find_column(columns, id_column if id_column in columns else None, ID_COLUMNS, "study ids", "--id-column", path)
+    column = find_column(columns, wanted.reference, known, "reference reports", "--reference-column", path)
+    named = wanted.id if wanted.id in columns else None
+    name = find_column(columns, named, ID_COLUMNS, "study ids", "--id-column", path)
     yield from ((study_key(cell(row.get(name))), cell(row.get(column))) for row in rows)
+
+
+def whole_texts(path: Path) -> dict[str, str]:
+    """Whole texts of a region report table: as it has them, else the regions' sentences in the regions' order."""
+    found = region_texts(path)
+    joined = {study: " ".join(texts[r] for r in REGIONS if r in texts) for study, texts in found.regions.items()}
+    return joined | found.reports
 
 
 # --- texts alone -------------------------------------------------------------------------------------------------------
@@ -254,10 +262,10 @@ def read_texts(path: str | Path, column: str | None = None, id_column: str | Non
     """
     path = Path(path)
     joined: dict[str, list[str]] = {}
-    if _is_json(path):
+    if is_json(path):
         if column not in (None, "report", "reference"):
             raise UserError(f"a reports file has no text field '{column}'", path, "Name 'report' or 'reference'.")
-        for report in _json(path):
+        for report in _json(path, _Wanted(), False, [], Excluded()):
             joined.setdefault(report.study, []).append(report.reference if column == "reference" else report.report)
         name: str | None = None
     else:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import csv
-import difflib
-import io
+import itertools
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 from ..errors import UserError, suggest
+from .opening import open_text
 
 Row = dict[str, str]
+Refused = Callable[[str, int], None]  # why, and in which line of the file
 _EMPTY = {"", "nan", "none", "null", "n/a", "<na>"}
 _ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".zip", ".h5")
 ID_COLUMNS = ("study", "AccNum", "Volumename", "VolumeName", "AccessionNo", "input_image_name", "id", "ID", "name")
+TOO_MANY, TOO_FEW = "the row has more cells than the header", "the row is cut short"
+_DELIMITERS = ",;\t|"
+_QUOTED = re.compile(r'"[^"]*"?')
+_SEPARATOR = re.compile(r"sep=(.)\s*$", re.IGNORECASE)
 
 
-def cell(value: str | None) -> str:
+def cell(value: Any) -> str:
     """A cell's text, "" where it is missing or says so (NaN)."""
-    text = (value or "").strip()
+    text = "" if value is None else str(value).strip()
     return "" if text.lower() in _EMPTY else text
 
 
@@ -31,54 +38,74 @@ def study_key(name: str) -> str:
     return name
 
 
-def read_text(path: Path) -> str:
-    """The file's text. Raises UserError where there is none, or it isn't UTF-8."""
-    if not path.exists():
-        raise UserError("there is no such file", path, _near(path))
-    if path.is_dir():
-        raise UserError("this is a folder, not a file", path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"the text isn't UTF-8 (byte {error.object[error.start]:#04x} at position {error.start})",
-            path,
-            "Save it as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW",
-        ) from error
-    if not text.strip():
+def read_rows(path: Path, refused: Refused | None = None) -> tuple[list[str], Iterator[Row]]:
+    """Column names and rows of a CSV with a header, read bit by bit; a comma, semicolon, tab or bar separates cells.
+
+    `refused` is told of each row that doesn't fit the header, and the row is left out; without it such a row raises
+    UserError, as an unreadable file, an empty one, a name that stands twice and a quote without its partner do. A row that
+    ends early lacks its last columns' keys.
+    """
+    lines = _Lines(path)
+    columns = next(lines.records, [])
+    if not any(c.strip() for c in columns):
         raise UserError("the file is empty", path)
-    return text
+    columns = [c.strip() for c in columns]
+    if twice := sorted({c for c in columns if c and columns.count(c) > 1}):
+        raise UserError(f"the column '{_short(twice[0])}' stands twice", path, "Rename one of them.")
 
-
-def _near(path: Path) -> str:
-    if not path.parent.is_dir():
-        return ""
-    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=3, cutoff=0.6)
-    return "Did you mean " + " or ".join(f"'{name}'" for name in near) + "?" if near else ""
-
-
-def read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
-    """Column names and rows of a CSV with a header; the delimiter is the comma, or else a semicolon or tab in the header."""
-    text = read_text(path)
-    header = text.split("\n", 1)[0]
-    delimiter = max(";\t", key=header.count) if "," not in header and set(header) & {";", "\t"} else ","
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        columns = [c.strip() for c in reader.fieldnames or ()]
-    except csv.Error as error:
-        raise UserError(f"this isn't a readable CSV ({error})", path) from error
-    if twice := sorted({c for c in columns if columns.count(c) > 1}):
-        raise UserError(f"the column '{twice[0]}' stands twice", path, "Rename one of them.")
-    reader.fieldnames = columns
+    def refuse(why: str, line: int) -> None:
+        raise UserError(f"line {line}: {why}", path, "Put texts that hold the separator into quotes.")
 
     def rows() -> Iterator[Row]:
-        try:
-            yield from reader
-        except csv.Error as error:
-            raise UserError(f"line {reader.line_num} isn't readable CSV ({error})", path) from error
+        for values in lines.records:
+            if any(v.strip() for v in values[len(columns) :]):
+                (refused or refuse)(TOO_MANY, lines.number)
+            elif values:
+                yield dict(zip(columns, values, strict=False))
 
     return columns, rows()
+
+
+class _Lines:
+    """The records of a CSV, and the line at which the last one ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.number = path, 0
+        self.records = self._read()
+
+    def _read(self) -> Iterator[list[str]]:
+        csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+        with open_text(self.path) as file:
+            first, skipped = self._first(file)
+            delimiter = ","
+            if chosen := _SEPARATOR.match(first):  # Excel's own way to name it
+                delimiter, first, skipped = chosen[1], file.readline(), skipped + 1
+            else:
+                bare = _QUOTED.sub("", first)
+                delimiter = max(_DELIMITERS, key=bare.count)  # the first of them where none stands in the header
+            # strict: without it, a quote that is never closed would swallow the rest of the file in silence
+            reader = csv.reader(itertools.chain([first], file), delimiter=delimiter, skipinitialspace=True, strict=True)
+            try:
+                for record in reader:
+                    self.number = skipped + reader.line_num
+                    yield record
+            except csv.Error as error:
+                raise _unreadable(error, skipped + reader.line_num, self.number + 1, self.path) from error
+
+    @staticmethod
+    def _first(file: TextIO) -> tuple[str, int]:
+        """The first line that isn't blank, and how many stand before it."""
+        for skipped, line in enumerate(file):
+            if line.strip():
+                return line, skipped
+        return "", 0
+
+
+def _unreadable(error: csv.Error, line: int, start: int, path: Path) -> UserError:
+    if "unexpected end of data" in str(error):
+        return UserError(f"the quote that opens in the row at line {start} is never closed", path, "Is the file cut short?")
+    fix = "A quote inside a quoted text must be doubled." if "expected after" in str(error) else ""
+    return UserError(f"line {line} isn't readable CSV ({error})", path, fix)
 
 
 def find_column(columns: Sequence[str], wanted: str | None, known: Sequence[str], meaning: str, option: str, path: Path) -> str:
@@ -86,13 +113,19 @@ def find_column(columns: Sequence[str], wanted: str | None, known: Sequence[str]
     if wanted:
         if wanted in columns:
             return wanted
-        raise UserError(f"there is no column '{wanted}' ({meaning})", path, suggest(wanted, columns))
+        raise UserError(f"there is no column '{wanted}' ({meaning})", path, suggest(wanted, map(_short, columns)))
     lower = {c.lower(): c for c in columns}
     for name in known:
         if name.lower() in lower:
             return lower[name.lower()]
-    shown = ", ".join(f"'{c}'" for c in columns[:12]) or "none"
+    shown = ", ".join(f"'{_short(c)}'" for c in columns[:12]) or "none"
     raise UserError(f"no column with the {meaning} was found among {shown}", path, f"Name it with {option} COLUMN.")
+
+
+def _short(name: str) -> str:
+    """A name for a message: a file without a header has whole reports for names."""
+    name = " ".join(name.split())
+    return name if len(name) <= 40 else f"{name[:39]}…"
 
 
 def find_id_column(columns: Sequence[str], wanted: str | None, path: Path) -> str | None:
