@@ -217,6 +217,10 @@ class Generation(_Section):
     seed: int = 20
 
 
+# keys of `training` that change how the work is done, not what comes of it: a run is resumed whatever they say
+WAYS = {"distributed", "workers", "features", "checkpoint_every", "keep", "log_every"}
+
+
 class Recipe(_Section):
     """A method: which plugins, how they are fed, trained and decoded."""
 
@@ -235,8 +239,8 @@ class Recipe(_Section):
     report: Literal["available", "reported"] = "available"
 
     def fingerprint(self) -> str:
-        """A short hash of everything in the recipe but its name and summary."""
-        data = self.model_dump(mode="json", exclude={"name", "summary"})
+        """A short hash of everything in the recipe that changes what comes out: names and ways of working don't."""
+        data = self.model_dump(mode="json", exclude={"name": True, "summary": True, "training": WAYS})
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:

@@ -5,17 +5,14 @@ Training takes the regions that have a reference sentence; generation takes thos
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from ..anatomy import REGIONS
 from ..contracts import Prompt, Study, StudyViews
 from ..data.dataset import ViewSource
-from ..progress import Progress, silent
 from .alignment import finding_weights, make_target, slot_order
 from .batch import Sample
 from .composite import Reg2RGModel
@@ -29,55 +26,6 @@ class Features(Protocol):
 
     def textures(self, index: int, places: Sequence[int]) -> Tensor | None:
         """(n, T, f) of the regions at `places` in `REGIONS`, or None where the recipe has no textures."""
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class MemoryFeatures:
-    """Features of N studies in memory: `images` (N, T, f) or None, `regions` (N, 10, T, f) or None; float16."""
-
-    images: Tensor | None
-    regions: Tensor | None
-
-    def image(self, index: int) -> Tensor | None:
-        """See `Features`."""
-        return None if self.images is None else self.images[index]
-
-    def textures(self, index: int, places: Sequence[int]) -> Tensor | None:
-        """See `Features`."""
-        return None if self.regions is None else self.regions[index, list(places)]
-
-
-@torch.no_grad()
-def encode_features(model: Reg2RGModel, source: ViewSource, chunk: int = 16, progress: Progress = silent) -> MemoryFeatures:
-    """Runs the frozen part of the visual model once over all views of `source`."""
-    model.visual.eval()
-    device = next(model.visual.volume_encoder.parameters()).device
-    total, out = len(source.ids), MemoryFeatures(None, None)
-    for start in range(0, total, chunk):
-        views = [source[i] for i in range(start, min(start + chunk, total))]
-        _encode_chunk(model, views, start, total, out, device)
-        progress("Features", min(start + chunk, total), total)
-    return out
-
-
-def _encode_chunk(
-    model: Reg2RGModel, views: list[StudyViews], start: int, total: int, out: MemoryFeatures, device: torch.device
-) -> None:
-    images = [v.image[None] for v in views if v.image is not None]
-    textures = [v.textures for v in views if len(v.textures)]
-    if not images and not textures:
-        return
-    coded = model.visual.encode(torch.cat([*images, *textures]).float().to(device)).half().cpu()
-    if images:
-        if out.images is None:
-            out.images = torch.zeros(total, *coded.shape[1:], dtype=torch.float16)
-        out.images[start : start + len(views)] = coded[: len(images)]
-    if textures:
-        if out.regions is None:
-            out.regions = torch.zeros(total, len(REGIONS), *coded.shape[1:], dtype=torch.float16)
-        rows = [(start + i, REGIONS.index(r)) for i, v in enumerate(views) for r in v.regions]
-        study, place = torch.tensor(rows).T
-        out.regions[study, place] = coded[len(images) :]
 
 
 class Samples:

@@ -29,10 +29,11 @@ from ..model import weights
 from ..model.alignment import make_target
 from ..model.batch import Batch
 from ..model.composite import build_model
-from ..model.samples import Samples, encode_features
+from ..model.samples import Samples
 from ..progress import Progress, silent
 from ..recipe import Recipe
 from . import checkpoint, engine
+from .features import Processes, open_features, views_left
 from .loading import Batches, load, seed_pass, workers_watched
 from .optim import learning_rate_factor, set_learning_rate
 from .order import Order
@@ -120,17 +121,17 @@ class Trainer:
             raise UserError(what, self.out, "Choose another --out.") from error
 
     def _samples(self, studies: list[Study]) -> Samples:
+        views, ids = self.recipe.views, [s.id for s in studies]
         geometry = self.recipe.geometry_encoder is not None
-        ids = [s.id for s in studies]
-        source = open_views(self.store, ids, self.recipe.views, geometry=geometry, progress=self.progress)
-        features = None
-        if self.recipe.training.cache_features:
-            if not self.recipe.volume_encoder.freeze:
-                hint = "Set volume_encoder.freeze=true or training.cache_features=false."
-                raise UserError("features can be cached only while the volume encoder is frozen", fix=hint)
-            self.model.visual.to(self.engine.device)
-            features = encode_features(self.model, source, progress=self.progress)
-        return Samples(self.model, studies, source, features)
+        source = open_views(self.store, ids, views, geometry=geometry, progress=self.progress)
+        if not self.recipe.training.cache_features:
+            return Samples(self.model, studies, source)
+        self.model.visual.to(self.engine.device)
+        processes = Processes(self.engine.rank, self.engine.world, self.engine.wait)
+        autocast = self.engine.accelerator.autocast
+        features = open_features(self.model, source, self.store, processes, autocast, self.progress)
+        left = open_views(self.store, ids, views_left(views), geometry=geometry)
+        return Samples(self.model, studies, left, features)
 
     def _order(self, studies: int) -> Order:
         spec = self.recipe.training

@@ -521,9 +521,6 @@ def test_a_shard_holds_no_more_than_its_share(store: Store, monkeypatch: pytest.
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-uses_it = pytest.mark.skipif(not hasattr(loop, "open_features"), reason="training doesn't open the cache yet")
-
-
 def losses(small: Small, store: Store, run: Path, **training: object) -> list[float]:
     """The losses of three steps of a run."""
     changes = {"training": {"max_steps": 3, "log_every": 1, **training}}
@@ -532,7 +529,6 @@ def losses(small: Small, store: Store, run: Path, **training: object) -> list[fl
     return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-@uses_it
 def test_training_with_and_without_it_gives_the_same_losses(small: Small, store: Store, tmp_path: Path) -> None:
     """Within rounding: one volume's features don't follow bit for bit from which others go through the encoder with it."""
     plain = losses(small, store, tmp_path / "a", cache_features=False)
@@ -544,7 +540,6 @@ def test_training_with_and_without_it_gives_the_same_losses(small: Small, store:
     assert len(list((store.root / "cache").glob("features-*/features.json"))) == 2
 
 
-@uses_it
 def test_training_refuses_a_stale_cache_in_one_sentence(small: Small, store: Store, tmp_path: Path, reg2rg: Run) -> None:
     folder = tmp_path / "features"
     losses(small, store, tmp_path / "first", features=str(folder))
