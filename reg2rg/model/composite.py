@@ -6,6 +6,7 @@ In: `Batch`. Out: the language-modelling loss of each study, or input embeddings
 from __future__ import annotations
 
 import inspect
+import logging
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -113,6 +114,7 @@ def _check_quantization(spec: Decoder) -> None:
 
 def prepare_decoder(model: Any, spec: Decoder, training: bool) -> Any:
     """Adapters, dtype and gradient checkpointing as the recipe says; 4-bit weights keep their type."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it where it is; it recommends packages on a CPU
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft still calls transformers by older names
         model = _four_bits(model, spec, training) if spec.quantization != "none" else _plain(model, spec, training)
