@@ -15,7 +15,7 @@ from reg2rg.contracts import RegionMask
 from reg2rg.errors import UserError
 
 HEAVY = {("volume-encoder", "vit3d")}  # 66 million weights, thrice
-WANTS_OPTIONS = {("decoder", "hf"), ("decoder", "llama2-7b")}  # weights that aren't here
+WANTS_OPTIONS = {("decoder", "hf"), ("decoder", "llama2-7b"), ("labeler", "radbert")}  # weights that aren't here
 DEFAULTS = [(o.kind, o.name) for o in plugins.registry().offers if o.package == "reg2rg"]
 
 

@@ -57,7 +57,9 @@ def register_metrics(register: Register) -> None:
 @hookimpl
 def register_labelers(register: Register) -> None:
     """Labelers of the eighteen findings."""
-    register("rules", "reg2rg_plugins.labelers.rules:Rules", summary="offline rules with negation and uncertainty")
+    at = "reg2rg_plugins.labelers"
+    register("rules", f"{at}.rules:Rules", summary="offline rules with negation and uncertainty")
+    register("radbert", f"{at}.radbert:RadBert", summary="CT-RATE's text classifier, from a local folder of weights")
 
 
 @hookimpl

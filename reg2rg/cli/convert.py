@@ -18,14 +18,20 @@ KIND_HELP = "; ".join(f"{kind.name}: {kind.summary}" for kind in KINDS.values())
 def command(
     kind: Annotated[str, typer.Argument(help=KIND_HELP)],
     source: Annotated[Path, typer.Argument(help="The published file, or the folder that holds it; with --back, ours.")],
-    out: Annotated[Path, typer.Option(help="Folder to write: a run or an encoder; with --back, the official file.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder to write: a run, an encoder or a labeler's; with --back, the official file.")
+    ],
     decoder: Annotated[str | None, typer.Option(help="Base language model: hub name or folder; default: the recipe's.")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="radbert: folder with its tokenizer and config.json; default: SOURCE's, else the hub's cache."),
+    ] = None,
     recipe: RecipeOption = "reg2rg",
     set_: SetOption = None,
     back: Annotated[bool, typer.Option("--back", help="From ours to the official layout, bit for bit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Turns published weights into safetensors that generate, report and train --init take, every key checked by name.
+    """Turns published weights into safetensors that generate, report, train --init and label take, every key checked by name.
 
     Nothing is unpickled and nothing is fetched. A base language model on this machine that is equal to the file's, bit for bit,
     is named instead of copied.
@@ -38,7 +44,7 @@ def command(
     from ..convert.job import Request
 
     with progress_bar() as progress:
-        request = Request(KINDS[kind], source, out, recipe, tuple(set_ or ()), decoder, progress)
+        request = Request(KINDS[kind], source, out, recipe, tuple(set_ or ()), decoder, tokenizer, progress)
         result = convert(request, back)
     if as_json:
         emit_json(result.to_json())
@@ -52,5 +58,6 @@ def command(
         uses = {
             "run": f"reg2rg report SCAN --run {out} --out REPORT",
             "encoder": f"reg2rg train --data STORE --out RUN --init {out}",
+            "labeler": f"reg2rg label REPORTS --out LABELS.csv --labeler radbert --weights {out}",
         }
         say(f"Next: {uses[KINDS[kind].makes]}")

@@ -30,7 +30,7 @@ Types = dict[str, str]  # official key → type
 def run(request: Request) -> Converted:
     """Writes the official whole model of a run. Raises UserError where the run has another architecture."""
     layout = LAYOUTS[request.kind.layouts[0]]
-    out = _target(request.out, layout.files[0])
+    out = target(request.out, layout.files[0])
     config, source = weights.read_config(request.source), request.source
     recipe = recipes.load(source / "recipe.yaml")
     named = {section: part.name for section in layout.parts if (part := getattr(recipe, section)) is not None}
@@ -41,7 +41,7 @@ def run(request: Request) -> Converted:
         ours |= _placed(_base(request, config), own, layout)
     record = job.read_record(source, request.kind.name)
     types = next((t for _, t in record.values()), None) or _types(layout, ours, own, recipe.decoder.dtype)
-    official = official_tensors(layout, types, ours, _rest(source), source)
+    official = official_tensors(layout, types, ours, rest(source), source)
     _check_used(layout, own, types, source)
     job.check_room(out, job.bytes_of(official))
     request.progress("Write", 0, 1)
@@ -55,19 +55,19 @@ def parts(request: Request) -> Converted:
     source = request.source
     if not (source / encoder.WEIGHTS).is_file():
         raise UserError("this is no encoder folder", source, f"Give a folder with {encoder.WEIGHTS}.")
-    own, rest = weights.read_tensors(source / encoder.WEIGHTS), _rest(source)
+    own, kept = weights.read_tensors(source / encoder.WEIGHTS), rest(source)
     named = {section: change.get("name", "") for section, change in _encoder_config(source).items() if isinstance(change, dict)}
-    record = job.read_record(source, request.kind.name) or encoder.part_record(request.kind, own, rest)
+    record = job.read_record(source, request.kind.name) or encoder.part_record(request.kind, own, kept)
     written = {}
     for name, (layout_name, types) in record.items():
         layout = LAYOUTS[layout_name]
         _check_parts(layout, {k: v for k, v in named.items() if k in layout.parts}, source)
-        written[name] = official_tensors(layout, types, own, rest, source), layout
+        written[name] = official_tensors(layout, types, own, kept, source), layout
     single = request.out.suffix in (".pth", ".bin", ".pt") and len(written) == 1
     job.check_room(request.out, sum(job.bytes_of(tensors) for tensors, _ in written.values()))
     if single:
         [(tensors, layout)] = written.values()
-        job.write_torch(_target(request.out, ""), tensors, layout.nested)
+        job.write_torch(target(request.out, ""), tensors, layout.nested)
     else:
         job.refuse_existing(request.out)
         with atomic_folder(request.out) as folder:
@@ -150,7 +150,8 @@ def _placed(base: Mapping[str, Tensor], own: Mapping[str, Tensor], layout: Layou
     return out
 
 
-def _rest(folder: Path) -> dict[str, Tensor]:
+def rest(folder: Path) -> dict[str, Tensor]:
+    """What the official file held beyond our model; nothing where there is none."""
     path = folder / job.REST
     return weights.read_tensors(path) if path.is_file() else {}
 
@@ -163,7 +164,7 @@ def _encoder_config(folder: Path) -> dict[str, Any]:
     return {k: v for k, v in data.items() if k in ("volume_encoder", "adapter")} if isinstance(data, dict) else {}
 
 
-def _target(out: Path, name: str) -> Path:
+def target(out: Path, name: str) -> Path:
     """The file to write: `out` itself, or `name` in it where it is a folder or has no ending. Refuses one that is there."""
     if out.is_dir() or not out.suffix:
         out = out / name

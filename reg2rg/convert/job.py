@@ -28,7 +28,10 @@ OFFICIAL, REST = "official.json", "rest.safetensors"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """What to convert: `recipe` and `sets` as for training, `decoder` the base language model's hub name or folder."""
+    """What to convert: `recipe` and `sets` as for training, `decoder` the base language model's hub name or folder.
+
+    `tokenizer`: where a labeler's tokenizer and config.json lie, a folder or a hub name.
+    """
 
     kind: Kind
     source: Path
@@ -36,6 +39,7 @@ class Request:
     recipe: str = "reg2rg"
     sets: Sequence[str] = ()
     decoder: str | None = None
+    tokenizer: str | None = None
     progress: Progress = silent
 
 

@@ -63,11 +63,11 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """What `reg2rg convert NAME` takes and makes: a whole `run`, or an `encoder` folder for `train --init`."""
+    """What `reg2rg convert NAME` takes and makes: a `run`, an `encoder` folder for `train --init`, or a `labeler`'s folder."""
 
     name: str
     summary: str
-    makes: Literal["run", "encoder"]
+    makes: Literal["run", "encoder", "labeler"]
     layouts: tuple[str, ...]
 
 
@@ -141,6 +141,16 @@ LAYOUTS: dict[str, Layout] = {
             aside=((r"fc\.", "fc."),),
             nested=("perceiver", "fc"),
         ),
+        Layout(
+            name="radbert",
+            title="RadBERT's classifier",
+            files=("RadBertClassifier.pth", "RadBertClassifier_best.pth", "model.safetensors"),
+            mark=r"classifier\.(weight|bias)$",
+            renames=(("model.", "model."), ("classifier.", "classifier.")),
+            parts={},
+            # constant numbers of the embeddings, which older transformers stored
+            aside=((r"(model\.embeddings\.(position_ids|token_type_ids))$", r"\1"),),
+        ),
     )
 }
 
@@ -154,6 +164,7 @@ KINDS: dict[str, Kind] = {
             "encoder",
             ("radfm-vit3d", "radfm-perceiver", "radfm"),
         ),
+        Kind("radbert", "CT-RATE's text classifier (RadBertClassifier.pth) → the labeler's weights", "labeler", ("radbert",)),
     )
 }
 
@@ -163,7 +174,12 @@ OTHERS: tuple[tuple[str, str, str], ...] = (
     (r"(volume_encoder|adapter)\.", "an encoder of reg2rg already", "Use it with: reg2rg train --init FOLDER"),
     (r"base_model\.model\..*lora_", "an adapter of a language model alone", "Give the whole published file."),
     (r"(model\.)?(layers\.0|embed_tokens)\.", "a language model alone", "Pass it as --decoder FOLDER."),
-    (r"(module\.)?bert(_model)?\.", "a BERT, for example RadBERT's classifier", "Give the published model's file."),
+    (r"(module\.)?bert(_model)?\.", "a BERT", "Give the published model's file."),
+    (
+        r"roberta\.",
+        "a RoBERTa without its classifier",
+        "Give RadBertClassifier.pth; a folder with the encoder's tokenizer goes to --tokenizer.",
+    ),
 )
 
 
