@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "generate": "Write grounded reports for a split of a store.",
     "report": "One scan (file or DICOM folder) → report text, JSON and page.",
     "evaluate": "Score a reports file.",
+    "ground": "Whether each section follows its own region, by intervention.",
     "label": "The 18 finding labels of each report text.",
     "bench": "Train and compare methods and ablations.",
     "view": "The grounded page of a study, a reports file or a bench.",

@@ -30,7 +30,7 @@ from .boxes import FOREGROUND, Box, Facts, around, bounding_box, c_order, extent
 from .chunks import Blocks, read_blocks
 from .store import open_study, read_facts, read_mask, read_volume
 
-__all__ = ["BACKGROUND", "FOREGROUND", "bounding_box", "make_views", "stored_views"]
+__all__ = ["BACKGROUND", "FOREGROUND", "bounding_box", "make_views", "shown_regions", "stored_views"]
 
 BACKGROUND = -1024  # HU outside a region
 ROOM_MM = (256.0, 256.0, 192.0)  # what a view's grid stands for where the aspect is kept
@@ -60,6 +60,13 @@ def stored_views(path: Path, views: Views, regions: Sequence[str], geometry: boo
     if facts is None:
         return make_views(read_volume(path), read_mask(path), views, regions, geometry)
     return _Cut(plan, views, (x, y, z), hu, bits).views()
+
+
+def shown_regions(facts: Facts, views: Views) -> tuple[str, ...]:
+    """The regions that the views of a study with these facts show, in the order of `REGIONS`; no voxel is read."""
+    if facts.frame is None:
+        return ()
+    return tuple(region for region in REGIONS if _region(region, facts, facts.frame, views, geometry=False))
 
 
 def _in_memory(array: np.ndarray, boxes: Sequence[Box]) -> Blocks:
