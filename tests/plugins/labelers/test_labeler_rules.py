@@ -122,6 +122,51 @@ def test_agreement_with_human_labels(shared: Path) -> None:
     assert each.min() >= 0.85
 
 
+def counts(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(3, 18): TP, FP and FN of each finding."""
+    return np.stack([(predicted & truth).sum(0), (predicted & (1 - truth)).sum(0), ((1 - predicted) & truth).sum(0)]).astype(
+        int
+    )
+
+
+def f1(tp: float, fp: float, fn: float) -> float:
+    return 2 * tp / (2 * tp + fp + fn)
+
+
+def test_the_table_of_the_documents_is_true(shared: Path) -> None:
+    """The held-out numbers give whole counts, which the 800 labels leave the other half's numbers for, to three decimals."""
+    texts, truth = human_labels(shared)
+    totals = dict(zip(FINDINGS, counts(Rules().label(texts), truth).T, strict=True))
+    page = (Path(__file__).parents[3] / "docs" / "labelers.md").read_text(encoding="utf-8")
+    sums = np.zeros((2, 3))
+    for finding, total in totals.items():
+        [row] = [line.split("|")[2:-1] for line in page.splitlines() if line.startswith(f"| {finding} |")]
+        written, precision, recall, held, positives = map(float, row)
+        tp = round(recall * positives)
+        own = np.array([tp, round(tp / precision) - tp, positives - tp])
+        rest = total - own
+        assert rest.min() >= 0 and f1(*own) == pytest.approx(held, abs=6e-4), finding
+        assert f1(*rest) == pytest.approx(written, abs=6e-4), finding
+        sums += [own, rest]
+    assert (f1(*sums[0]), f1(*sums[1])) == pytest.approx((0.954, 0.961), abs=6e-4)
+
+
+def test_unseen_reports_hold_as_many_findings_as_the_published_classifier_saw(shared: Path) -> None:
+    """The references of the published results, which the rules weren't written on, against RadBERT's published counts."""
+    folder = shared / "data" / "text-reg2rg-results"
+    reports: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("*_reports.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                reports.setdefault(row["AccNum"], []).append(row["GT_combined_report"])
+    found = Rules().label([" ".join(parts) for parts in reports.values()]).sum(axis=0, dtype=int)
+    lines = (folder / "test_classification_report.txt").read_text().splitlines()
+    published = [next(int(line.split()[-1]) for line in lines if line.strip().startswith(f)) for f in FINDINGS]
+    assert len(reports) == 1564 and sum(found) == pytest.approx(sum(published), rel=0.02)
+    assert np.abs(found - published).sum() < 0.05 * sum(published)
+    assert all(mine == pytest.approx(theirs, rel=0.15) for mine, theirs in zip(found, published, strict=True))
+
+
 def test_speed(shared: Path) -> None:
     texts, _ = human_labels(shared)
     start = time.perf_counter()
