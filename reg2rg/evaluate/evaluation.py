@@ -20,6 +20,7 @@ from . import clinical, length, recognition
 from .bootstrap import Block, Estimate, estimate
 from .choice import Choice, Named
 from .labels import label_texts, matched
+from .regional import Part, referenced, regional, written
 
 PARTS = ("clinical", "recognition", "length")
 DEFAULT = ("bleu", "meteor", "rouge", "cider", *PARTS)
@@ -68,8 +69,9 @@ def collect(
     labels: Mapping[str, Mapping[str, int]] | None = None,
     labeler: Named = "rules",
 ) -> list[Block]:
-    """The bootstrap's blocks of some groups and plugins, for comparisons."""
+    """The bootstrap's blocks of some groups and plugins over whole reports, for comparisons."""
     run = _Run(reports, labels, Choice.of(labeler))
+    run.by_region = False
     for name in names:
         run.add(Choice.of(name))
     return run.blocks
@@ -106,6 +108,7 @@ class _Run:
         self.labels, self.labeler, self.progress = labels, labeler, progress
         self.texts = [i for i, r in enumerate(self.studies) if r.reference.strip()]
         self.blocks: list[Block] = []
+        self.by_region = True
         self.skipped: dict[str, str] = {}
         self.excluded: dict[str, Any] = {}
         if dropped := sorted({r.study for r in reports} - {r.study for r in self.studies}):
@@ -113,6 +116,7 @@ class _Run:
         self.confusion: recognition.Confusion | None = None
         self.truth = np.zeros((0, 18), dtype=np.uint8)
         self.regions: dict[str, dict[str, int]] = {}
+        self.regional: list[Part] = []
 
     def add(self, choice: Choice) -> None:
         """Adds the blocks of one group or plugin."""
@@ -157,11 +161,21 @@ class _Run:
         block = clinical.block(predicted, truth)
         self.blocks.append(dataclasses.replace(block, statistics=self._spread(block.statistics, places)))
         self.truth = truth
+        if self.by_region:
+            self._regional()
+
+    def _regional(self) -> None:
+        truths = self.truths if self.labels is not None else None
+        self.regional = regional(self.studies, truths, lambda texts: label_texts(texts, self.labeler, self.progress))
+        for part in self.regional:
+            self._region(part.region)
+            self.regions.setdefault(part.region, {"n": 0, "missing": 0})
+            self.blocks.append(part.block(len(self.studies)))
 
     def _metric(self, choice: Choice) -> None:
         metric = resolve("metric", choice.name, choice.options, progress=self.progress)
         self._metric_block(("metrics", choice.name), metric, self._scored(), self.texts)
-        for region in REGIONS:
+        for region in REGIONS if self.by_region else ():
             places, reports = self._region(region)
             if places:
                 self._metric_block(("per_region", region, choice.name), metric, reports, places)
@@ -184,8 +198,7 @@ class _Run:
         """The studies where both sides have text for the region; the written text is taken by the name it was given."""
         places, reports, missing = [], [], 0
         for i, r in enumerate(self.studies):
-            reference = " ".join(s.reference for s in r.sections if s.region == region and s.reference)
-            report = " ".join(s.report for s in r.sections if (s.named or s.region) == region and s.report)
+            reference, report = referenced(r, region), written(r, region)
             if reference and report:
                 places.append(i)
                 reports.append(GroundedReport(r.study, (), report, reference))
@@ -200,12 +213,14 @@ class _Run:
         for key, values in scores.items():
             if key[0] == "metrics":
                 found["metrics"] |= _unclashed(found["metrics"], key[-1], values)
-        for region, counts in self.regions.items():
-            row: dict[str, Any] = dict(counts)
+        for region in (r for r in REGIONS if r in self.regions):
+            row: dict[str, Any] = dict(self.regions[region])
             for key, values in scores.items():
                 if key[:2] == ("per_region", region):
                     row |= _unclashed(row, key[-1], values)
             found["per_region"][region] = row
+        for part in self.regional:
+            found["per_region"][part.region]["clinical"] = part.summary(scores["clinical", part.region])
         if self.confusion is not None:
             found["region_recognition"] = recognition.summary(self.confusion, scores["region_recognition",])
         if ("clinical",) in scores:

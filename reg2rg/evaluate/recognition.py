@@ -8,6 +8,7 @@ where a denominator is 0. The official script's definition is in `recognition_of
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from .bootstrap import Block
 from .prefixes import slots
 
 NONE = "none"
+_SHOWN = 20  # unknown names that a result lists
 _R = len(REGIONS)
 
 
@@ -33,11 +35,15 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 class Confusion:
     """Names of n studies: `counts` float64 (n, 10, 11), true area × named area (last column: unknown or missing).
 
-    `repeated` counts sections beyond the first that carry a name already used in the study.
+    `missing`: masks without a name; `unknown`: names that are none of the ten; `repeated`: names used again in the same study,
+    once for each further use; `extra`: named sections that no mask has.
     """
 
     counts: np.ndarray
-    repeated: int = 0
+    missing: int = 0
+    unknown: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    repeated: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    extra: int = 0
 
     @property
     def table(self) -> np.ndarray:
@@ -46,22 +52,34 @@ class Confusion:
 
 
 def confusion(pairs: Sequence[Sequence[tuple[str, str]]]) -> Confusion:
-    """Counts (true area, name) pairs of each study; a true area that isn't one of the ten raises UserError."""
+    """Counts (true area, name) pairs of each study; the area is "" where a section has no mask.
+
+    A true area that isn't one of the ten raises UserError.
+    """
     counts = np.zeros((len(pairs), _R, _R + 1))
-    repeated = 0
+    unknown, repeated = Counter[str](), Counter[str]()
     for i, study in enumerate(pairs):
         for truth, name in study:
-            if truth not in REGIONS:
+            if truth and truth not in REGIONS:
                 raise UserError(f"the reference names the unknown region '{truth}'", fix=f"Known: {', '.join(REGIONS)}.")
-            counts[i, REGIONS.index(truth), REGIONS.index(name) if name in REGIONS else _R] += 1
-        names = [name for _, name in study if name in REGIONS]
-        repeated += len(names) - len(set(names))
-    return Confusion(counts, repeated)
+            if truth:
+                counts[i, REGIONS.index(truth), REGIONS.index(name) if name in REGIONS else _R] += 1
+        names = Counter(name for _, name in study if name)
+        unknown.update({name: n for name, n in names.items() if name not in REGIONS})
+        repeated.update({name: n - 1 for name, n in names.items() if name in REGIONS and n > 1})
+    flat = [pair for study in pairs for pair in study]
+    missing = sum(bool(truth) and not name for truth, name in flat)
+    return Confusion(counts, missing, _ordered(unknown), _ordered(repeated), sum(not truth for truth, _ in flat))
+
+
+def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent first, equal ones by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def named_pairs(report: GroundedReport) -> list[tuple[str, str]]:
-    """(area of the mask, name written) of each section that has a mask."""
-    return [(s.region, s.named) for s in report.sections if s.region in REGIONS]
+    """(area of the mask, name written) of each section that has a mask, and ("", name) of each that has a name alone."""
+    return [(s.region if s.region in REGIONS else "", s.named) for s in report.sections if s.region in REGIONS or s.named]
 
 
 def statistics(counts: np.ndarray) -> np.ndarray:
@@ -127,8 +145,12 @@ def summary(found: Confusion, scores: Mapping[str, Any]) -> dict[str, Any]:
             r: {**{k: scores[f"{r}/{k}"].value for k in kinds}, "support": int(support[REGIONS.index(r)])} for r in shown
         },
         "confusion": {"truth": list(REGIONS), "named": [*REGIONS, NONE], "counts": found.table.astype(int).tolist()},
-        "missing": int(found.table[:, _R].sum()),
-        "repeated": found.repeated,
+        "missing": found.missing,
+        "unknown": sum(found.unknown.values()),
+        "unknown_names": dict(list(found.unknown.items())[:_SHOWN]),
+        "repeated": sum(found.repeated.values()),
+        "repeated_names": dict(found.repeated),
+        "extra": found.extra,
     }
     if scores["accuracy"].interval:
         result["accuracy_interval"] = scores["accuracy"].interval

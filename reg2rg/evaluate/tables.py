@@ -57,6 +57,7 @@ def tables(
         _clinical(evaluation, narrow),
         _per_label(evaluation, narrow),
         _recognition(evaluation, narrow),
+        None if narrow else _confusion(evaluation),
         _per_region(evaluation, narrow),
     ]
     return [table for table in made if table is not None and table.rows]
@@ -131,20 +132,42 @@ def _recognition(evaluation: Mapping[str, Any], narrow: bool) -> Table | None:
     paper = {} if narrow else published.RECOGNITION
     extra = tuple((f"{r} (RadGenome-ChestCT, {published.SOURCE}, Table III)", *map(number, v), "–") for r, v in paper.items())
     accuracy = number(found["accuracy"], found.get("accuracy_interval"))
-    note = f"Mean accuracy {accuracy}; {found['missing']} names missing or unknown, {found['repeated']} repeated."
+    counts = ", ".join(f"{found[key]} {key}" for key in ("missing", "unknown", "repeated"))
+    note = f"Mean accuracy {accuracy}; names: {counts}."
     return Table("Region recognition", ("region", *KINDS, "support"), (*rows, *extra), len(extra), note)
+
+
+def _confusion(evaluation: Mapping[str, Any]) -> Table | None:
+    found = evaluation.get("region_recognition", {}).get("confusion")
+    if found is None:
+        return None
+    rows = tuple((truth, *map(str, row)) for truth, row in zip(found["truth"], found["counts"], strict=True) if any(row))
+    note = "How often each region (rows) was given each name (columns); none: no name, or none of the ten."
+    return Table("Region names", ("region", *found["named"]), rows, 0, note)
 
 
 def _per_region(evaluation: Mapping[str, Any], narrow: bool) -> Table | None:
     found = evaluation.get("per_region", {})
     wanted = ("bleu1", "bleu4", "meteor", "rougeL") if narrow else tuple(t for t in TITLES if not t.startswith("corpus"))
     columns = [c for c in wanted if any(c in row for row in found.values())]
+    clinical = ("finding F1",) if any("clinical" in row for row in found.values()) else ()
     rows = tuple(
-        (region, str(row["n"]), str(row["missing"]), *(number(row.get(c, {}).get("value")) for c in columns))
+        (
+            region,
+            str(row["n"]),
+            str(row["missing"]),
+            *(number(row.get(c, {}).get("value")) for c in columns),
+            *(_finding_f1(row, narrow) for _ in clinical),
+        )
         for region, row in found.items()
     )
-    note = "Texts by the name that the model gave them; only studies where both sides have text for the region."
-    return Table("Regions", ("region", "n", "missing", *(TITLES[c] for c in columns)), rows, 0, note)
+    note = "Texts by the name that the model gave them; n: studies where both sides have text for the region."
+    return Table("Regions", ("region", "n", "missing", *(TITLES[c] for c in columns), *clinical), rows, 0, note)
+
+
+def _finding_f1(row: Mapping[str, Any], narrow: bool) -> str:
+    found = row.get("clinical", {})
+    return number(found.get("micro", {}).get("f1"), None if narrow else found.get("micro_interval", {}).get("f1"))
 
 
 def remarks(evaluation: Mapping[str, Any]) -> list[str]:

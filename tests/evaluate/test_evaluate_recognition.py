@@ -14,6 +14,7 @@ from reg2rg.evaluate import evaluate
 from reg2rg.evaluate.reading import grounded
 from reg2rg.evaluate.recognition import corrected
 from reg2rg.evaluate.recognition_official import as_is
+from reg2rg.evaluate.tables import tables
 
 
 def compare(got: Any, want: Any, where: str) -> None:
@@ -66,9 +67,26 @@ def test_confusion_counts_wrong_unknown_and_repeated_names() -> None:
     counts = found["confusion"]["counts"]
     assert counts[truth.index("pleura")][names.index("lung")] == 1
     assert counts[truth.index("heart")][names.index("none")] == counts[truth.index("bone")][names.index("none")] == 1
-    assert (found["missing"], found["repeated"]) == (2, 1)
+    assert (found["missing"], found["unknown"], found["repeated"], found["extra"]) == (1, 1, 1, 0)
+    assert found["unknown_names"] == {"liver": 1} and found["repeated_names"] == {"lung": 1}
     low, high = found["accuracy_interval"]
     assert low <= found["accuracy"] <= high
+    shown = {t.title: t for t in tables(evaluate(reports, metrics=("recognition",), ci=0))}
+    assert "1 missing, 1 unknown, 1 repeated" in shown["Region recognition"].note
+    row = next(row for row in shown["Region names"].rows if row[0] == "pleura")
+    assert dict(zip(shown["Region names"].columns, row, strict=True))["lung"] == "1"
+
+
+def test_sections_that_no_mask_has_are_counted_apart() -> None:
+    """As a report that writes a slot twice, or more slots than it was shown."""
+    reports = [
+        named("s1", ("lung", "lung"), ("", "lung"), ("", "heart"), ("", "lung")),
+        named("s2", ("lung", ""), ("", "aorta"), ("", "")),
+    ]
+    found = evaluate(reports, metrics=("recognition",), ci=0)["region_recognition"]
+    assert found["accuracy"] == 0.5 and sum(map(sum, found["confusion"]["counts"])) == 2
+    assert (found["missing"], found["extra"], found["unknown_names"]) == (1, 4, {"aorta": 1})
+    assert found["repeated_names"] == {"lung": 2}
 
 
 def test_reports_that_name_nothing_are_skipped_with_the_reason() -> None:
