@@ -5,6 +5,7 @@ NLTK wants a `lexnames` and an `index.sense` beside the database files, which th
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
@@ -91,11 +92,15 @@ def find_wordnet() -> Path:
 
 
 def load_wordnet() -> Any:
-    """NLTK's reader of the WordNet that `find_wordnet` names."""
+    """NLTK's reader of the WordNet that `find_wordnet` names; read once a process, for it takes a second."""
+    return _reader(find_wordnet())
+
+
+@functools.lru_cache(maxsize=1)
+def _reader(place: Path) -> Any:
     import nltk.data
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
-    place = find_wordnet()
     root = str(place.parent.parent)
     if root not in nltk.data.path:  # the reader refuses folders outside these
         nltk.data.path.insert(0, root)
