@@ -106,6 +106,16 @@ def _wordnet() -> str:
     return str(debian) if (debian / "data.noun").is_file() else ""
 
 
+def _named(variable: str, wanted: str = "") -> Callable[[], str]:
+    """What an environment variable names, where it is there (and, a folder, holds the file `wanted`)."""
+
+    def look() -> str:
+        given = os.environ.get(variable, "")
+        return given if given and (Path(given).expanduser() / wanted).exists() else ""
+
+    return look
+
+
 # what a user would miss, how it is looked up, and what to do
 FEATURES: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("METEOR", _wordnet, WORDNET),
@@ -113,6 +123,17 @@ FEATURES: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("reading stores with zstd or blosc filters", _module("hdf5plugin"), "pip install hdf5plugin"),
     ("DICOM in JPEG 2000", _module("pylibjpeg", "openjpeg"), "pip install pylibjpeg pylibjpeg-openjpeg"),
     ("SentencePiece tokenizers", _module("sentencepiece", "google.protobuf"), "pip install sentencepiece protobuf"),
+    (
+        "labels by RadBERT",
+        _named("REG2RG_RADBERT", "model.safetensors"),
+        "reg2rg convert radbert SOURCE --out DIR (docs/weights.md), then set REG2RG_RADBERT=DIR",
+    ),
+    (
+        "BERTScore, RadGraph-F1 and RaTEScore",
+        _named("REG2RG_METRICS_PYTHON"),
+        "python -m venv metrics && metrics/bin/pip install bert-score radgraph requests 'transformers<5' (docs/metrics.md), "
+        "then set REG2RG_METRICS_PYTHON=metrics/bin/python",
+    ),
     ("plots", _module("matplotlib"), "pip install 'reg2rg[plots]'"),
     ("preprocessing on a dask cluster", _module("distributed"), "pip install distributed"),
 )

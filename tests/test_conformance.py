@@ -15,7 +15,11 @@ from reg2rg.contracts import RegionMask
 from reg2rg.errors import UserError
 
 HEAVY = {("volume-encoder", "vit3d")}  # 66 million weights, thrice
-WANTS_OPTIONS = {("decoder", "hf"), ("decoder", "llama2-7b"), ("labeler", "radbert")}  # weights that aren't here
+WANTS_OPTIONS = {  # weights that aren't here
+    *(("decoder", name) for name in ("hf", "llama2-7b")),
+    *(("metric", name) for name in ("bertscore", "radgraph", "ratescore")),
+    ("labeler", "radbert"),
+}
 DEFAULTS = [(o.kind, o.name) for o in plugins.registry().offers if o.package == "reg2rg"]
 
 

@@ -52,6 +52,9 @@ def register_metrics(register: Register) -> None:
     register("meteor", f"{at}.meteor:Meteor", summary="METEOR with WordNet")
     register("cider", f"{at}.cider:Cider", summary="CIDEr (0 to 10), document frequency over the references")
     register("rouge", f"{at}.rouge:Rouge", summary="ROUGE-1, 2 and L, F1 without stemming")
+    register("bertscore", f"{at}.bertscore:BertScore", summary="BERTScore, by its package in another Python")
+    register("radgraph", f"{at}.radgraph:RadGraph", summary="RadGraph-F1, by its package in another Python")
+    register("ratescore", f"{at}.ratescore:RateScore", summary="RaTEScore, by its package in another Python")
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,3 +61,20 @@ def test_what_a_plugin_lacks_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "registry", lambda: Registry((offer,), ()))
     row = doctor._features()[-1]
     assert row == {"what": "segmenter 'sat' of package 'lab-tools'", "found": "", "fix": "pip install absent_sat"}
+
+
+def test_weights_and_another_python_are_looked_for_where_variables_name_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def found() -> dict[str, str]:
+        return {row["what"]: row["found"] for row in doctor._features()}
+
+    monkeypatch.delenv("REG2RG_METRICS_PYTHON", raising=False)
+    monkeypatch.setenv("REG2RG_RADBERT", str(tmp_path))
+    rows = {row["what"]: row for row in doctor._features()}
+    assert "reg2rg convert radbert" in rows["labels by RadBERT"]["fix"]
+    assert "transformers<5" in rows["BERTScore, RadGraph-F1 and RaTEScore"]["fix"]
+    (tmp_path / "model.safetensors").touch()
+    monkeypatch.setenv("REG2RG_METRICS_PYTHON", sys.executable)
+    assert found()["labels by RadBERT"] == str(tmp_path)
+    assert found()["BERTScore, RadGraph-F1 and RaTEScore"] == sys.executable
