@@ -68,27 +68,18 @@ def _zero2(s: Step, n: int) -> float:
     return s.alone - s.gradients - s.optimizer + shared + BUCKETS + ALLOWANCE + EXCHANGE
 
 
-def _sharded(s: Step, n: int, gathered: float) -> float:
-    """FSDP 2: 1/n of everything but 4-bit weights between steps, and the gathered copies in bfloat16."""
-    kept_whole = s.base - s.unquantised
-    shares = (s.unquantised + s.encoder + s.trained + s.gradients + s.optimizer) / n
-    return kept_whole + shares + gathered + s.views + s.passes + ALLOWANCE + EXCHANGE
-
-
-def _as_bfloat16(s: Step, bytes_of_base: float) -> float:
-    """Gathered copies of base weights (their bytes as they lie) and of the visual modules (float32) in bfloat16."""
-    float32 = s.base != s.unquantised  # beside 4-bit weights the others are kept in float32
-    return bytes_of_base / (2 if float32 else 1) + (s.encoder + s.trained) / 2
-
-
 def _grad_op(s: Step, n: int) -> float:
-    return _sharded(s, n, _as_bfloat16(s, s.unquantised))
+    """FSDP 2, frozen weights whole: trained ones, gradients and optimizer state are shared out, and trained weights and
+    gradients are whole as well from the first pass of a step to the last."""
+    return s.alone - s.optimizer + (s.trained + s.gradients + s.optimizer) / n + ALLOWANCE + EXCHANGE
 
 
 def _full(s: Step, n: int) -> float:
-    """Of the layers, two are whole at a time, and a third's pieces are on their way."""
+    """FSDP 2, all but 4-bit weights shared out; of the layers two are whole at a time, and a third's pieces on their way."""
     layers = LLAMA2_7B["num_hidden_layers"]
-    return _sharded(s, n, _as_bfloat16(s, s.unquantised - (layers - 3) * s.layer))
+    shares = (s.unquantised + s.encoder + s.trained + s.gradients + s.optimizer) / n
+    gathered = s.unquantised - (layers - 3) * s.layer + s.encoder + s.trained + s.gradients
+    return s.base - s.unquantised + shares + gathered + s.views + s.passes + ALLOWANCE + EXCHANGE
 
 
 SETTINGS = [

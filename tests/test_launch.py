@@ -1,6 +1,6 @@
 """The launch files of examples/launch: read by the real accelerate, started for real, each with the right recipe key.
 
-The launchers start their processes on a CPU too, but accelerate shards on GPUs only: its FSDP wrapping is tried in one process,
+The launchers start their processes on a CPU too, but accelerate knows FSDP on GPUs only: the sharding is tried in one process,
 with the plugin that the launch file makes.
 """
 
@@ -178,29 +178,35 @@ def group(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("full", [False, True], ids=["as the file says", "with reshard_after_forward"])
 @pytest.mark.parametrize("extra", [[], ["decoder.quantization=nf4"]], ids=["bf16", "nf4"])
-def test_accelerate_shards_the_model_as_the_file_says(plugin: Any, tmp_path: Path, extra: list[str]) -> None:
-    """SHARD_GRAD_OP over each LLaMA layer, adapters and visual modules included; a step runs; 4-bit weights stay whole."""
+def test_the_model_is_sharded_as_the_file_says(plugin: Any, tmp_path: Path, extra: list[str], full: bool) -> None:
+    """SHARD_GRAD_OP by layer: what is trained is shared out, frozen weights are whole; FULL_SHARD shares out all but 4 bits."""
     if extra:
         pytest.importorskip("bitsandbytes", reason="the extra qlora isn't installed")
-    from accelerate.utils.fsdp_utils import fsdp2_prepare_model
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
 
     from reg2rg.model.batch import collate
     from reg2rg.model.composite import build_model
+    from reg2rg.recipe import Training
+    from reg2rg.train.sharding import Sharded
 
     assert plugin.fsdp_version == 2 and plugin.reshard_after_forward is False
-    model, _ = build_model(around(make_llama(tmp_path / "llama", layers=2), "decoder.dtype=bfloat16", *extra))
+    plugin.reshard_after_forward = full
+    chosen = around(make_llama(tmp_path / "llama", layers=2), "decoder.dtype=bfloat16", *extra)
+    model, _ = build_model(chosen)
     state = types.SimpleNamespace(fsdp_plugin=plugin)
     alone = types.SimpleNamespace(
-        state=state, is_main_process=True, mixed_precision="bf16", device=torch.device("cpu"), torch_device_mesh=None
+        state=state, is_main_process=True, process_index=0, num_processes=1, device=torch.device("cpu")
     )
-    fsdp2_prepare_model(alone, model)
+    Sharded(alone, Training()).prepare(model, chosen.training.optimizer)
     units = [n for n, m in model.named_modules() if isinstance(m, FSDPModule)]
     assert units == ["", *(f"decoder.base_model.model.model.layers.{i}" for i in range(2))]
     whole = {n for n, p in model.named_parameters() if not isinstance(p, DTensor)}
-    assert len(whole) == (14 if extra else 0) and all("proj" in n for n in whole)
+    packed = {n for n, p in model.named_parameters() if not p.is_floating_point()}
+    assert len(packed) == (14 if extra else 0)
+    assert whole == (packed if full else {n for n, p in model.named_parameters() if not p.requires_grad})
     total, _ = model(collate([sample(model, target=True)], model.tokenizer.pad_token_id))
     total.sum().backward()
     assert all(isinstance(p.grad, DTensor) for n, p in model.named_parameters() if "lora_" in n)

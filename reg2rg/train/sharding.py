@@ -1,7 +1,9 @@
-"""Sharding by torch's `fully_shard` (FSDP 2, ZeRO-2's equal): every process keeps a part of weights, gradients and optimizer.
+"""Sharding by torch's `fully_shard` (FSDP 2): every process keeps a part of what is trained, its gradients and moments.
 
-Where accelerate was launched for FSDP, it wraps the model by its own plugin; under plain torchrun, also on CPU, the model is
-wrapped here, layer by layer, and gathered layers stay gathered until the backward pass (SHARD_GRAD_OP).
+SHARD_GRAD_OP, ZeRO-2's equal: gathered weights stay until the backward pass, and frozen ones are whole everywhere, since
+sharing them out would save no gradient and cost their exchange at every step. Where accelerate's launcher asks for FULL_SHARD
+(`fsdp_reshard_after_forward: true`), frozen weights are shared out too, and given back layer by layer. The model is wrapped
+here in either case, on any device, so that losses stay in float32 and what is tested on a CPU is what a GPU runs.
 """
 
 from __future__ import annotations
@@ -28,16 +30,14 @@ class Sharded(Engine):
         if spec.name != "adamw" or self.spec.precision == "fp16":
             fix = "Set training.optimizer.name=adamw and training.precision=bf16, or train by DDP."
             raise UserError("only AdamW in bf16 or float32 can be sharded", fix=fix)
-        self.model = model
-        if self._by_accelerate:
-            self.wrapped, *self.optimizers = self.accelerator.prepare(model, *make_optimizers(model, spec))
-            return
-        shard(model.to(self.device), self.device.type, self.world)
-        self.wrapped, self.optimizers = model, make_optimizers(model, spec)
+        self.model = self.wrapped = model
+        shard(model.to(self.device), self.device.type, self.world, self._full)
+        self.optimizers = make_optimizers(model, spec)
 
     @property
-    def _by_accelerate(self) -> bool:
-        return str(self.accelerator.distributed_type).endswith("FSDP")
+    def _full(self) -> bool:
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        return bool(plugin is not None and plugin.reshard_after_forward is True)
 
     def sharing(self, last: bool) -> Any:
         """See `Engine.sharing`."""
@@ -63,15 +63,19 @@ class Sharded(Engine):
         return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
 
 
-def shard(model: Reg2RGModel, device: str, world: int) -> None:
-    """Shards a model in place among `world` processes: each layer of the decoder is a unit, the rest another."""
+def shard(model: Reg2RGModel, device: str, world: int, full: bool = False) -> None:
+    """Shards a model in place among `world` processes: each layer of the decoder is a unit, the rest another.
+
+    `full` shares out frozen weights as well; quantised ones are whole in any case.
+    """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device, (world,))
+    kept = {p for p in model.parameters() if not p.is_floating_point() or not (full or p.requires_grad)}
     for layer in layers(model.decoder):
-        fully_shard(layer, mesh=mesh, reshard_after_forward=False)
-    fully_shard(model, mesh=mesh, reshard_after_forward=False)
+        fully_shard(layer, mesh=mesh, reshard_after_forward=full, ignored_params=kept)
+    fully_shard(model, mesh=mesh, reshard_after_forward=full, ignored_params=kept)
 
 
 def layers(decoder: Any) -> list[nn.Module]:

@@ -1,7 +1,7 @@
 """DeepSpeed ZeRO-2 through accelerate: gradients and optimizer state are shared out, weights are whole on every process.
 
-DeepSpeed keeps float32 copies of what it trains and, in bf16, turns the whole model into bfloat16. What a checkpoint holds are
-those float32 copies and the frozen parts as they were given.
+Precision is the recipe's: weights stay in their types, and bf16 is torch's autocast. DeepSpeed's own bf16 would turn the whole
+model into bfloat16, the frozen encoder and what is learnt with it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor
 from ..errors import UserError
 from ..model import weights
 from ..model.composite import Reg2RGModel
-from ..recipe import Optimizer, Training
+from ..recipe import Optimizer
 from .engine import Engine, grouped
 
 # what the paper trains with; a launcher's own configuration wins
-ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2, "overlap_comm": True}, "bf16": {"enabled": "auto"}}
+ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2, "overlap_comm": True}}
 
 
 def accelerator(precision: str | None, gpu: bool) -> Any:
@@ -52,27 +52,15 @@ def accelerator(precision: str | None, gpu: bool) -> Any:
 class Zero(Engine):
     """Several processes under DeepSpeed's engine, which clips, averages and steps by itself."""
 
-    def __init__(self, accelerator: Any, spec: Training) -> None:
-        super().__init__(accelerator, spec)
-        self._given: dict[str, Tensor] = {}
-
     def prepare(self, model: Reg2RGModel, spec: Optimizer) -> None:
         """See `Engine.prepare`. Raises UserError for an optimizer that DeepSpeed can't share out."""
         if spec.name != "adamw":
             raise UserError("DeepSpeed shares out AdamW only", fix="Set training.optimizer.name=adamw, or train by DDP.")
-        # bf16 would round what is given in float32: frozen parts on the way out, trained ones on the way in
-        exact = {n: p.detach().clone() for n, p in model.named_parameters() if p.dtype == torch.float32}
-        trained = {n for n, p in model.named_parameters() if p.requires_grad}
-        if self.main:
-            self._given = {n: value for n, value in exact.items() if n not in trained}
+        if self.spec.precision == "fp16":
+            raise UserError("under DeepSpeed a recipe trains in bf16 or float32", fix="Set training.precision=bf16.")
         self._configure(spec)
         with contextlib.redirect_stdout(sys.stderr):
             super().prepare(model, spec)
-        from deepspeed.utils import safe_set_full_fp32_param
-
-        for name, parameter in model.named_parameters():
-            if name in trained and name in exact:
-                safe_set_full_fp32_param(parameter, exact[name].to(self.device))
 
     def _configure(self, spec: Optimizer) -> None:
         config = self.accelerator.state.deepspeed_plugin.deepspeed_config
@@ -83,6 +71,8 @@ class Zero(Engine):
             "gradient_clipping": spec.clip,
             "zero_allow_untested_optimizer": True,
             "zero_force_ds_cpu_optimizer": False,
+            "bf16": {"enabled": False},
+            "torch_autocast": {"enabled": self.spec.precision == "bf16", "dtype": "bfloat16"},
         }
         config.pop("train_batch_size", None)
         stage = config.get("zero_optimization", {}).get("stage")
@@ -111,7 +101,7 @@ class Zero(Engine):
 
         trained = {n: safe_get_full_fp32_param(p) for n, p in self.model.named_parameters() if p.requires_grad}
         state = weights.own_state(self.model, base)
-        return {name: trained.get(name, self._given.get(name, value)) for name, value in state.items()}
+        return {name: trained.get(name, value) for name, value in state.items()}
 
     def optimizer_state(self) -> dict[str, Tensor]:
         """See `Engine.optimizer_state`."""
