@@ -95,12 +95,16 @@ def register_metrics(register: Register) -> None:
 
     ``names: tuple[str, ...]``; ``statistics(reports: Sequence[GroundedReport]) -> float64 (n_studies, k)``;
     ``combine(sums) -> dict[str, float]`` with ``sums`` of shape (k,) — or (..., k), giving arrays of shape (...).
+    A constructor's parameter ``progress`` is filled with the command's bar: ``progress(name, done, total, note)``.
     """
 
 
 @hookspec
 def register_labelers(register: Register) -> None:
-    """Labelers: ``label(texts: Sequence[str]) -> uint8 (n, 18)``, columns as ``reg2rg.anatomy.FINDINGS``."""
+    """Labelers: ``label(texts: Sequence[str]) -> uint8 (n, 18)``, columns as ``reg2rg.anatomy.FINDINGS``.
+
+    A constructor's parameter ``progress`` is filled with the command's bar: ``progress(name, done, total, note)``.
+    """
 
 
 @hookspec
