@@ -1,4 +1,4 @@
-"""`reg2rg view`: the grounded page of a study, a store, a reports file, a bench or a report's folder."""
+"""`reg2rg view`: the grounded page of a study, a store, a reports file, an evaluation, a bench or a report's folder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..contracts import GroundedReport, RegionMask, Study, Volume
 
 _KINDS = (
-    "Give a study's .h5 file, a store, a reports file (.jsonl or .csv), a bench.json or bench folder, a demo's folder, or the "
-    "folder of reg2rg report."
+    "Give a study's .h5 file, a store, a reports file (.jsonl or .csv), an evaluation.json, a bench.json or bench folder, a "
+    "demo's folder, or the folder of reg2rg report."
 )
 
 
@@ -188,8 +188,21 @@ def _bench(path: Path, out: Path, options: Options) -> str:
     return f"bench with {len(bench['rows'])} rows"
 
 
+def _evaluation(path: Path, out: Path, options: Options) -> str:
+    """The page of scores alone; `evaluate --out` writes the one with the studies' texts."""
+    from ..evaluate.published import rows
+    from ..page.evaluation import write_evaluation_page
+
+    found = _json(path / "evaluation.json" if path.is_dir() else path)
+    try:
+        write_evaluation_page(out, found, published=rows(), title=options["title"])
+    except UserError as error:
+        raise UserError(error.what, path, error.fix) from error
+    return f"the scores of {found['n']} studies"
+
+
 def _json_file(path: Path, out: Path, options: Options) -> str:
-    """A .json file is a bench, one report, or a reports file of another format."""
+    """A .json file is a bench, an evaluation, one report, or a reports file of another format."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -201,9 +214,7 @@ def _json_file(path: Path, out: Path, options: Options) -> str:
 
         return _reports_page(out, [GroundedReport.from_json(found)], 1, options, store=options["data"])
     if isinstance(found, dict) and "metrics" in found:
-        raise UserError(
-            "these are scores, not reports", path, "Show them with: reg2rg view REPORTS --evaluation FILE --out PAGE"
-        )
+        return _evaluation(path, out, options)
     return _reports(path, out, options)
 
 
@@ -224,6 +235,7 @@ _FOLDERS: dict[str, Maker] = {
     "bench.json": _bench,
     "report.json": _report_folder,
     "reports.jsonl": _demo,
+    "evaluation.json": _evaluation,
 }
 _FILES: dict[str, Maker] = {
     ".h5": _study,

@@ -9,6 +9,7 @@ from .floors import floors
 from .labels import label_texts, read_labels, write_labels
 from .paired import compare
 from .reading import ReportsFile, read_reports
+from .training import read_train
 
 __all__ = [
     "DEFAULT",
@@ -21,5 +22,6 @@ __all__ = [
     "label_texts",
     "read_labels",
     "read_reports",
+    "read_train",
     "write_labels",
 ]

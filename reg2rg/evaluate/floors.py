@@ -22,6 +22,7 @@ from .choice import Named
 from .evaluation import evaluate
 from .labels import label_texts, matched
 
+ALWAYS, SHUFFLED = "all findings always", "this file's reports, shuffled"
 SHOWN = ("bleu1", "bleu4", "rougeL", "meteor")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 Labels = Mapping[str, Mapping[str, int]]
@@ -60,14 +61,40 @@ def floors(
     rows |= {name: [_written(r, writer(r)) for r in reports] for name, writer in writers.items()}
     settings: dict[str, Any] = {"labels": labels, "labeler": labeler, "ci": ci, "seed": seed}
     scored = {name: score_row(row, metrics=metrics, **settings) for name, row in rows.items()}
-    return {**scored, "all findings always": _always(reports, **settings)}
+    return {**scored, ALWAYS: _always(reports, **settings)}
+
+
+def floors_without_train(
+    reports: Sequence[GroundedReport],
+    *,
+    labels: Labels | None = None,
+    seed: int = 0,
+    ci: int = 1000,
+    labeler: Named = "rules",
+    metrics: Sequence[str] = ("bleu", "rouge"),
+) -> dict[str, dict[str, Any]]:
+    """The rows that need no train split: each study with the report of another study of the file, and all findings always.
+
+    What the shuffled reports reach is what the file would score if no report belonged to its scan.
+    """
+    settings: dict[str, Any] = {"labels": labels, "labeler": labeler, "ci": ci, "seed": seed}
+    rows = {SHUFFLED: score_row(shuffled(reports, seed), metrics=metrics, **settings)} if len(reports) > 1 else {}
+    return {**rows, ALWAYS: _always(reports, **settings)}
+
+
+def shuffled(reports: Sequence[GroundedReport], seed: int = 0) -> list[GroundedReport]:
+    """Each study with another study's written text; no study keeps its own (there must be two)."""
+    order = np.random.default_rng(seed).permutation(len(reports))
+    donors = np.empty_like(order)
+    donors[order] = np.roll(order, 1)
+    return [_written(r, reports[int(i)].report) for r, i in zip(reports, donors, strict=True)]
 
 
 def score_row(
     reports: Sequence[GroundedReport], *, metrics: Sequence[str] = ("bleu", "rouge"), **settings: Any
 ) -> dict[str, Any]:
-    """The few numbers of a floors table for one set of reports."""
-    found = evaluate(reports, metrics=(*metrics, "clinical"), **settings)
+    """The few numbers of a floors table for one set of reports; of whole reports alone, so sections aren't looked at."""
+    found = evaluate([dataclasses.replace(r, sections=()) for r in reports], metrics=(*metrics, "clinical"), **settings)
     row = _clinical_row(found["clinical"]) if "clinical" in found else {}
     return row | {name: found["metrics"][name] for name in SHOWN if name in found["metrics"]}
 

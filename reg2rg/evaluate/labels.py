@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +22,34 @@ from .rows import cell, find_id_column, read_rows, study_key
 Labels = dict[str, dict[str, int]]
 
 
+# what each labeler has read within `remembering`: labeler → text → labels (18,)
+_memory: contextvars.ContextVar[dict[str, dict[str, np.ndarray]] | None] = contextvars.ContextVar("_memory", default=None)
+
+
+@contextlib.contextmanager
+def remembering() -> Iterator[None]:
+    """Within it no labeler reads a text twice: scores, floors, comparisons and examples are of the same texts."""
+    token = _memory.set({})
+    try:
+        yield
+    finally:
+        _memory.reset(token)
+
+
 def label_texts(texts: Sequence[str], labeler: Named, progress: Progress = silent) -> np.ndarray:
     """uint8 (n, 18): the labels of each text by the plugin `labeler`; raises UserError where it breaks its contract."""
+    choice, memory = Choice.of(labeler), _memory.get()
+    if memory is None:
+        return _labelled(texts, choice, progress)
+    known = memory.setdefault(f"{choice.name} {sorted(choice.options.items())!r}", {})
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    known.update(zip(new, _labelled(new, choice, progress), strict=True))
+    return np.stack([known[text] for text in texts]) if texts else np.zeros((0, len(FINDINGS)), dtype=np.uint8)
+
+
+def _labelled(texts: Sequence[str], choice: Choice, progress: Progress) -> np.ndarray:
     if not texts:
         return np.zeros((0, len(FINDINGS)), dtype=np.uint8)
-    choice = Choice.of(labeler)
     found = np.asarray(resolve("labeler", choice.name, choice.options, progress=progress).label(list(texts)))
     if found.shape != (len(texts), len(FINDINGS)):
         raise UserError(

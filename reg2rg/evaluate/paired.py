@@ -5,25 +5,34 @@ Both sets are resampled with the same draws, so that what a study's difficulty a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..anatomy import FINDINGS
 from ..contracts import GroundedReport
 from ..errors import UserError
-from .bootstrap import LEVEL, combined, samples
+from . import clinical
+from .bootstrap import LEVEL, Block, combined, samples
 from .choice import Named
-from .evaluation import collect
+from .evaluation import DEFAULT, collect
+from .rows import study_key
 
+Key = tuple[str, ...]
+Number = tuple[Key, str]  # a block, and the name of a number in it
 # the name in a table → the block and the number in it
-NUMBERS: dict[str, tuple[tuple[str, ...], str]] = {
+NUMBERS: dict[str, Number] = {
     "micro_f1": (("clinical",), "micro/f1"),
     "macro_f1": (("clinical",), "macro/f1"),
     "bleu1": (("metrics", "bleu"), "bleu1"),
     "bleu4": (("metrics", "bleu"), "bleu4"),
     "rougeL": (("metrics", "rouge"), "rougeL"),
 }
+LOWER_IS_BETTER = ("length_kl",)
+_LABELS = {f: (("clinical",), f"per_label/{f}/f1") for f in FINDINGS}
+_SHOWN = 20
 
 
 def compare(
@@ -42,19 +51,111 @@ def compare(
     if sorted(r.study for r in a) != sorted(r.study for r in b):
         raise UserError("the two sets of reports hold different studies", fix="Generate both for the same split.")
     order = {r.study: r for r in b}
-    both = [list(a), [order[r.study] for r in a]]
-    groups = ("clinical", "bleu", "rouge")
-    blocks = [collect(reports, groups, labels=labels, labeler=labeler) for reports in both]
-    drawn = [samples(part, draws, seed) for part in blocks]
-    values = [{b.key: combined(b.combine, b.statistics.sum(axis=0)) for b in part} for part in blocks]
-    rows = []
-    for name, (key, number) in NUMBERS.items():
-        if not all(key in v for v in values):
-            continue
-        difference = float(values[0][key][number] - values[1][key][number])
-        spread = drawn[0][key][number] - drawn[1][key][number]
-        rows.append({"metric": name, "difference": difference, **_interval(spread)})
-    return rows
+    pair = _Pair(list(a), [order[r.study] for r in a], ("clinical", "bleu", "rouge"), {"labels": labels, "labeler": labeler})
+    rows = pair.rows(NUMBERS, draws, seed)
+    return [{k: row[k] for k in ("metric", "difference", "low", "high", "p")} for row in rows]
+
+
+def comparison(
+    a: Sequence[GroundedReport],
+    b: Sequence[GroundedReport],
+    *,
+    metrics: Sequence[Named] = (),
+    labels: Mapping[str, Mapping[str, int]] | None = None,
+    labeler: Named = "rules",
+    ci: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The part `comparison` of an evaluation: every number of `a` minus that of `b`, over the studies that both hold.
+
+    Gives `n`, `excluded`, `distinct_reports`, `rows` and `per_label`. Raises UserError where no study is in both, or where a
+    study has another reference in each.
+    """
+    left, right, excluded = _common(a, b)
+    pair = _Pair(left, right, metrics or DEFAULT, {"labels": labels, "labeler": labeler})
+    return {
+        "n": len(left),
+        "excluded": excluded,
+        "distinct_reports": {"this": len({r.report for r in left}), "other": len({r.report for r in right})},
+        "rows": pair.rows(pair.numbers(), ci, seed),
+        "per_label": [{"finding": row.pop("metric"), **row} for row in pair.rows(_LABELS, ci, seed)],
+    }
+
+
+def _common(
+    a: Sequence[GroundedReport], b: Sequence[GroundedReport]
+) -> tuple[list[GroundedReport], list[GroundedReport], dict[str, Any]]:
+    """The studies of both, in the order of `a`, with one reference each; and those of one alone."""
+    other = {study_key(r.study): r for r in b}
+    mine = {study_key(r.study): r for r in a}
+    pairs = [(r, other[key]) for key, r in mine.items() if key in other]
+    if not pairs:
+        raise UserError(
+            "the two files have no study in common", fix=f"The one has '{next(iter(mine))}', the other '{next(iter(other))}'."
+        )
+    if differing := [x.study for x, y in pairs if x.reference and y.reference and _words(x) != _words(y)]:
+        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+        raise UserError(
+            f"study '{differing[0]}'{more} has another reference in the other file",
+            fix="Score both against one: --references FILE",
+        )
+    excluded = {
+        "only in this file": _listed(r.study for key, r in mine.items() if key not in other),
+        "only in the other file": _listed(r.study for key, r in other.items() if key not in mine),
+    }
+    left = [dataclasses.replace(x, reference=x.reference or y.reference) for x, y in pairs]
+    right = [dataclasses.replace(y, study=x.study, reference=x.reference or y.reference) for x, y in pairs]
+    return left, right, {reason: entry for reason, entry in excluded.items() if entry["n"]}
+
+
+def _words(report: GroundedReport) -> list[str]:
+    return report.reference.split()
+
+
+def _listed(studies: Iterable[str]) -> dict[str, Any]:
+    names = list(studies)
+    return {"n": len(names), "studies": names[:_SHOWN]}
+
+
+class _Pair:
+    """The blocks of two sets of reports on the same studies."""
+
+    def __init__(
+        self, a: list[GroundedReport], b: list[GroundedReport], groups: Sequence[Named], settings: Mapping[str, Any]
+    ) -> None:
+        self.blocks: list[list[Block]] = [collect(reports, groups, **settings) for reports in (a, b)]
+        self.values = [{x.key: combined(x.combine, x.statistics.sum(axis=0)) for x in side} for side in self.blocks]
+        self.drawn: list[dict[Key, dict[str, np.ndarray]]] = []
+
+    def numbers(self) -> dict[str, Number]:
+        """Every number that both have, under the name that a table has for it; each finding's own is left to `_LABELS`."""
+        found: dict[str, Number] = {}
+        for key in self.values[0]:
+            if key[0] == "metrics":
+                found |= {f"{key[1]}.{n}" if n in found else n: (key, n) for n in self.values[0][key]}
+        for average in clinical.AVERAGES:
+            found |= {f"{average}_{kind}": (("clinical",), f"{average}/{kind}") for kind in clinical.KINDS}
+        found["crg"] = ("clinical",), "crg"
+        found["recognition"] = ("region_recognition",), "accuracy"
+        found["length_kl"] = ("length",), "kl"
+        return found
+
+    def rows(self, numbers: Mapping[str, Number], draws: int, seed: int) -> list[dict[str, Any]]:
+        """One row for each number that both sides have and that is finite in both."""
+        if not self.drawn:
+            self.drawn = [samples(side, draws, seed) for side in self.blocks]
+        rows = []
+        for name, (key, number) in numbers.items():
+            if not all(number in side.get(key, ()) and np.isfinite(side[key][number]) for side in self.values):
+                continue
+            value, other = (float(side[key][number]) for side in self.values)
+            row: dict[str, Any] = {"metric": name, "value": value, "other": other, "difference": value - other}
+            if name in LOWER_IS_BETTER:
+                row["lower_is_better"] = True
+            if draws:
+                row |= _interval(self.drawn[0][key][number] - self.drawn[1][key][number])
+            rows.append(row)
+        return rows
 
 
 def _interval(spread: np.ndarray) -> dict[str, float]:

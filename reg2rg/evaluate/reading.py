@@ -36,11 +36,15 @@ _REGION_FILE = "_reports.csv"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReportsFile:
-    """The reports of a file; `excluded`: reason → {"n", "studies" (the first 20)}; `notes`: what was assumed, in sentences."""
+    """The reports of a file; `excluded`: reason → {"n", "studies" (the first 20)}; `notes`: what was assumed, in sentences.
+
+    `source` is the file's name, without its folder.
+    """
 
     reports: list[GroundedReport]
     excluded: dict[str, Any]
     notes: tuple[str, ...] = ()
+    source: str = ""
 
 
 class Excluded:
@@ -91,7 +95,7 @@ def read_reports(
     kept = _once(reports, excluded)
     if not kept:
         raise UserError("no report is left to read", path, _why(excluded) or "The file has a header but no row.")
-    return ReportsFile(kept, excluded.found, tuple(notes))
+    return ReportsFile(kept, excluded.found, tuple(notes), path.name)
 
 
 def _why(excluded: Excluded) -> str:

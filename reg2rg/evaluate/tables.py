@@ -16,10 +16,12 @@ TITLES = {
     "bleu1": "BLEU-1", "bleu2": "BLEU-2", "bleu3": "BLEU-3", "bleu4": "BLEU-4", "meteor": "METEOR", "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "cider": "CIDEr", "corpus_bleu1": "corpus BLEU-1",
     "corpus_bleu2": "corpus BLEU-2",
-    "corpus_bleu3": "corpus BLEU-3", "corpus_bleu4": "corpus BLEU-4", "micro_f1": "micro F1", "macro_f1": "macro F1",
+    "corpus_bleu3": "corpus BLEU-3", "corpus_bleu4": "corpus BLEU-4", "crg": "CRG", "recognition": "regions named right",
+    "length_kl": "length KL (lower is better)",
+    **{f"{a}_{k}": f"{a} {k.replace('f1', 'F1')}" for a in ("micro", "macro", "weighted", "samples")
+       for k in ("precision", "recall", "f1")},
 }  # fmt: skip
 KINDS = ("precision", "recall", "f1")
-_LATEX = str.maketrans({"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "–": "--"})
 
 
 _LANGUAGE_NOTE = "Mean over reports of sentence scores; corpus BLEU sums counts first. CIDEr runs from 0 to 10."
@@ -53,7 +55,8 @@ def tables(
     """Every table that the evaluation has numbers for; `narrow` is for a terminal: fewer columns, no published rows."""
     made = [
         _metrics(evaluation) if narrow else _language(evaluation),
-        _floors(floors or evaluation.get("floors") or {}),
+        _floors(floors or evaluation.get("floors") or {}, narrow),
+        *_comparison(evaluation),
         _clinical(evaluation, narrow),
         _per_label(evaluation, narrow),
         _recognition(evaluation, narrow),
@@ -80,15 +83,46 @@ def _language(evaluation: Mapping[str, Any]) -> Table | None:
         for method, values in methods.items():
             known = dict(zip(published.LANGUAGE_COLUMNS, values, strict=True))
             paper.append((method, f"{data}, {published.SOURCE}, Table I", *(number(known.get(c)) for c in shown)))
-    return Table(
-        "Language", ("method", "data", *(TITLES.get(c, c) for c in shown)), (*rows, *paper), len(paper), _LANGUAGE_NOTE
-    )
+    note = _LANGUAGE_NOTE + _protocol("Table I")
+    return Table("Language", ("method", "data", *(TITLES.get(c, c) for c in shown)), (*rows, *paper), len(paper), note)
 
 
-def _floors(floors: Mapping[str, Mapping[str, Any]]) -> Table | None:
+def _protocol(table: str) -> str:
+    return f" Published rows ({table}), not computed here: {published.PROTOCOL[table]}"
+
+
+def _plain(found: Any) -> str:
+    return number(found["value"] if isinstance(found, Mapping) else found)
+
+
+def _floors(floors: Mapping[str, Mapping[str, Any]], narrow: bool) -> Table | None:
     columns = list(dict.fromkeys(name for row in floors.values() for name in row))
-    rows = tuple((name, *(number(row.get(c)) for c in columns)) for name, row in floors.items())
+    rows = tuple(
+        (name, *(_plain(row.get(c)) if narrow else number(row.get(c)) for c in columns)) for name, row in floors.items()
+    )
     return Table("Floors and ceiling", ("report", *(TITLES.get(c, c) for c in columns)), rows) if rows else None
+
+
+def _comparison(evaluation: Mapping[str, Any]) -> list[Table]:
+    found = evaluation.get("comparison")
+    if found is None:
+        return []
+    note = (
+        f"{found['this']} minus {found['other']} over the {found['n']} studies of both, which are resampled together; "
+        "p is two-sided and not corrected for the number of rows."
+    )
+    columns = ("this file", "other", "difference", "p")
+    rows = tuple((TITLES.get(row["metric"], row["metric"]), *_difference(row)) for row in found["rows"])
+    labels = tuple((row["finding"], *_difference(row)) for row in found["per_label"])
+    return [
+        Table("Comparison", ("metric", *columns), rows, 0, note),
+        Table("Comparison of findings (F1)", ("finding", *columns), labels, 0, note),
+    ]
+
+
+def _difference(row: Mapping[str, Any]) -> Row:
+    interval = (row["low"], row["high"]) if "low" in row else None
+    return (number(row["value"]), number(row["other"]), number(row["difference"], interval), number(row.get("p")))
 
 
 def _scores(scores: Mapping[str, float], intervals: Mapping[str, Any], narrow: bool) -> Row:
@@ -105,8 +139,7 @@ def _clinical(evaluation: Mapping[str, Any], narrow: bool) -> Table | None:
     paper = {} if narrow else published.CLINICAL
     extra = tuple((f"{m} (RadGenome-ChestCT, {published.SOURCE}, Table II, micro)", *map(number, v)) for m, v in paper.items())
     crg = f" CRG {number(found['crg'], found.get('crg_interval'))}." if "crg" in found else ""
-    published_by = "" if narrow else " The published rows are by a RadBERT classifier."
-    note = f"Findings of the reference by {found['reference']}.{published_by}{crg}"
+    note = f"Findings of the reference by {found['reference']}.{crg}{'' if narrow else _protocol('Table II')}"
     return Table("Clinical efficacy", ("average", *KINDS), (*rows, *extra), len(extra), note)
 
 
@@ -134,6 +167,7 @@ def _recognition(evaluation: Mapping[str, Any], narrow: bool) -> Table | None:
     accuracy = number(found["accuracy"], found.get("accuracy_interval"))
     counts = ", ".join(f"{found[key]} {key}" for key in ("missing", "unknown", "repeated"))
     note = f"Mean accuracy {accuracy}; names: {counts}."
+    note += "" if narrow else _protocol("Table III")
     return Table("Region recognition", ("region", *KINDS, "support"), (*rows, *extra), len(extra), note)
 
 
@@ -172,16 +206,24 @@ def _finding_f1(row: Mapping[str, Any], narrow: bool) -> str:
 
 def remarks(evaluation: Mapping[str, Any]) -> list[str]:
     """What a reader must know beside the numbers: what was left out, what wasn't computed, how many reports are distinct."""
-    lines = [f"{evaluation['distinct_reports']} distinct reports in {evaluation['n']}."]
+    lines = [f"Warning: {line}" for line in evaluation.get("warnings", ())]
+    lines.append(_distinct(evaluation))
     if evaluation.get("empty_predictions"):
         lines.append(f"{evaluation['empty_predictions']} predictions are empty and score 0.")
     lines += [f"Left out, {reason}: {entry['n']}." for reason, entry in evaluation.get("excluded", {}).items()]
+    compared = evaluation.get("comparison", {})
+    lines += [f"Not compared, {reason}: {entry['n']}." for reason, entry in compared.get("excluded", {}).items()]
     lines += [f"Not computed, {name}: {reason}" for name, reason in evaluation.get("skipped", {}).items()]
     if "length" in evaluation:
         found = evaluation["length"]
         means = f"{found['reference']['mean']:.1f} and {found['prediction']['mean']:.1f} words"
         lines.append(f"Lengths of reference and prediction: {means}, KL {number(found['kl'], found.get('kl_interval'))} nats.")
     return lines + list(evaluation.get("notes", ()))
+
+
+def _distinct(evaluation: Mapping[str, Any]) -> str:
+    text = f"{evaluation['distinct_reports']} distinct reports in {evaluation['n']}"
+    return f"{text} (references: {evaluation['distinct_references']})." if "distinct_references" in evaluation else f"{text}."
 
 
 def markdown(evaluation: Mapping[str, Any], floors: Mapping[str, Mapping[str, Any]] | None = None) -> str:
@@ -197,22 +239,3 @@ def markdown(evaluation: Mapping[str, Any], floors: Mapping[str, Mapping[str, An
 
 def _pipe(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def latex(evaluation: Mapping[str, Any], floors: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """All tables as LaTeX `tabular`s (package booktabs); published rows stand below a rule, in italics."""
-    parts = [f"% {line}" for line in remarks(evaluation)]
-    for table in tables(evaluation, floors):
-        own = len(table.rows) - table.published
-        lines = [rf"% {table.title}. {table.note}", rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}", r"\toprule"]
-        lines += [_tabular(table.columns), r"\midrule"]
-        for i, row in enumerate(table.rows):
-            lines += [r"\midrule"] if i == own else []
-            lines.append(_tabular(row, italic=i >= own))
-        parts += ["\n".join([*lines, r"\bottomrule", r"\end{tabular}"])]
-    return "\n\n".join(parts) + "\n"
-
-
-def _tabular(cells: Sequence[str], italic: bool = False) -> str:
-    texts = [cell.translate(_LATEX) for cell in cells]
-    return " & ".join(rf"\textit{{{t}}}" if italic else t for t in texts) + r" \\"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,10 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .. import __version__
-from . import charts
+from . import charts, plots
 
 # one script, in this order
 SCRIPTS = ("voxels.js", "paint.js", "viewer.js", "page.js")
+STYLES = ("style.css",)
 
 
 def asset(name: str) -> str:
@@ -44,18 +46,19 @@ def _environment() -> Environment:
         "ml": lambda value: f"{value:,.0f} ml" if value >= 10 else f"{value:.1f} ml",
     }
     environment.globals |= {"bar": charts.bar, "difference_bar": charts.difference_bar}
+    environment.globals |= {"wide_bar": plots.wide_bar, "wide_difference": plots.wide_difference}
     return environment
 
 
-def render(template: str, **context: Any) -> str:
-    """The page of a template, with style and script inside."""
-    script = "\n".join(asset(name) for name in SCRIPTS)
+def render(template: str, *, styles: Sequence[str] = STYLES, scripts: Sequence[str] = SCRIPTS, **context: Any) -> str:
+    """The page of a template, with styles and scripts inside."""
+    script = "\n".join(asset(name) for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment()
         .get_template(template)
         .render(
-            style=Markup(asset("style.css")),
+            style=Markup("\n".join(asset(name) for name in styles)),
             script=Markup(script),
             script_hash=digest,
             version=__version__,

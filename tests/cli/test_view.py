@@ -116,7 +116,7 @@ BAD = {
     "notes.txt": ("hello", "has no page"),
     "empty.jsonl": ("", "empty.jsonl"),
     "broken.jsonl": ('{"study": "a"', "broken.jsonl"),
-    "scores.json": ('{"metrics": {}, "n": 2}', "these are scores"),
+    "scores.json": ('{"metrics": {}, "n": "2"}', "reg2rg evaluate"),
     "bench.json": ('{"rows": [1]}', "rows"),
     "fake.h5": ("not hdf5", "damaged"),
 }

@@ -29,7 +29,7 @@ def reports(tmp_path: Path) -> Path:
     return path
 
 
-def test_json_is_one_document_and_the_folder_has_three_files(reg2rg: Run, reports: Path, tmp_path: Path) -> None:
+def test_json_is_one_document_and_the_folder_has_five_files(reg2rg: Run, reports: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = reg2rg("evaluate", reports, "--ci", 50, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
@@ -37,7 +37,8 @@ def test_json_is_one_document_and_the_folder_has_three_files(reg2rg: Run, report
     assert found == json.loads((out / "evaluation.json").read_text())
     assert found["region_recognition"]["accuracy"] == 1.0
     assert found["clinical"]["per_label"]["Lung nodule"]["f1"] == 1.0
-    assert sorted(p.name for p in out.iterdir()) == ["evaluation.json", "evaluation.md", "evaluation.tex"]
+    names = ["evaluation.html", "evaluation.json", "evaluation.md", "evaluation.tex", "length.svg"]
+    assert sorted(p.name for p in out.iterdir()) == names
     table = (out / "evaluation.md").read_text()
     assert all(f"*{method}*" in table for method in LANGUAGE["RadGenome-ChestCT"])
     assert "published" in table

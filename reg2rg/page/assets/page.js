@@ -126,7 +126,7 @@ follow();
 /* Paper has no folds: references are opened for printing and closed again. */
 let folded = [];
 window.addEventListener("beforeprint", () => {
-  const all = document.querySelectorAll("article.study details:not([open]), details.panel:not([open])");
+  const all = document.querySelectorAll("article.study details:not([open]), details.panel:not([open]), section.panel details:not([open])");
   folded = [...all].filter((d) => d.offsetParent);
   for (const fold of folded) fold.open = true;
 });
