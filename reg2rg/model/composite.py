@@ -87,8 +87,9 @@ def assemble(ids: Tensor, words: nn.Module, table: Tensor, vocabulary: int) -> T
     wanted = ids[study, place] - vocabulary
     if wanted.numel() and (missing := int(wanted.max()) + 1 - table.shape[1]) > 0:
         table = F.pad(table, (0, 0, 0, missing))  # a text may hold the tag of a slot that no study of the batch fills
-    rows = table[study, wanted]
-    return out.index_put((study, place), rows.to(out.dtype))
+    rows = table[study, wanted].to(out.dtype)
+    # in place where nothing is learnt; a leaf that gradients are asked of may not be written to
+    return (out.index_put if out.requires_grad or rows.requires_grad else out.index_put_)((study, place), rows)
 
 
 def build_decoder(spec: Decoder, corpus: Sequence[str] = ()) -> tuple[Any, Any, str | None]:

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from ..frozen import Linear, autocast_dtype
 
 
 class PerceiverAttention(nn.Module):
@@ -20,15 +21,22 @@ class PerceiverAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm_media, self.norm_latents = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.to_q = nn.Linear(width, heads * head_dim, bias=False)
-        self.to_kv = nn.Linear(width, 2 * heads * head_dim, bias=False)
-        self.to_out = nn.Linear(heads * head_dim, width, bias=False)
+        self.to_q = Linear(width, heads * head_dim, bias=False)
+        self.to_kv = Linear(width, 2 * heads * head_dim, bias=False)
+        self.to_out = Linear(heads * head_dim, width, bias=False)
 
     def forward(self, media: Tensor, latents: Tensor) -> Tensor:
         latents = self.norm_latents(latents)
-        k, v = self.to_kv(torch.cat([self.norm_media(media), latents], dim=1)).chunk(2, dim=-1)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.to_q(latents), k, v))
-        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        both = torch.cat([self.norm_media(media), latents], dim=1)
+        # Few latents ask many tokens, so each head's key and value matrices are moved to the latents' side:
+        # q·(K x) = (Kᵀ q)·x and Σ a V x = V Σ a x. The same numbers for half the products, and no key or value is stored.
+        keys, values = self.to_kv.weights(both)[0].unflatten(0, (2, self.heads, -1))  # (heads, head_dim, width) each
+        seen = both.to(autocast_dtype(both) or both.dtype)
+        q = self.to_q(latents).unflatten(-1, (self.heads, -1)) * keys.shape[1] ** -0.5
+        asked = torch.einsum("blhe,hew->bhlw", q, keys).flatten(1, 2)  # (B, heads·tokens, width)
+        weights = (asked @ seen.transpose(1, 2)).softmax(-1)
+        found = (weights @ seen).unflatten(1, (self.heads, -1))
+        return self.to_out(torch.einsum("bhlw,hew->blhe", found, values).flatten(2))
 
 
 class Perceiver(nn.Module):
@@ -57,9 +65,9 @@ class Perceiver(nn.Module):
                     PerceiverAttention(width, heads, head_dim),
                     nn.Sequential(
                         nn.LayerNorm(width),
-                        nn.Linear(width, mlp_ratio * width, bias=False),
+                        Linear(width, mlp_ratio * width, bias=False),
                         nn.GELU(),
-                        nn.Linear(mlp_ratio * width, width, bias=False),
+                        Linear(mlp_ratio * width, width, bias=False),
                     ),
                 ]
             )

@@ -14,6 +14,32 @@ from torch.nn import functional as F
 
 from reg2rg.errors import UserError
 
+from ..frozen import Kept, Linear, autocast_dtype
+
+_SCORES = 1 << 24  # attention weights held at once where they are written out
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+    """softmax(q kᵀ / √d) v of (B, heads, N, d).
+
+    In half precision on a CPU the three products and softmax one after the other take half the time of PyTorch's fused kernel,
+    a group of heads at a time; where gradients or dropout are wanted, or elsewhere, it is the fused kernel.
+    """
+    half = q.dtype in (torch.bfloat16, torch.float16)
+    if q.device.type != "cpu" or not half or dropout or torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    (batch, heads, n, d), m = q.shape, k.shape[2]
+    q, k, v = (t.flatten(0, 1).contiguous() for t in (q * d**-0.5, k, v))
+    out = q.new_empty(batch * heads, n, d)
+    group = max(1, min(len(q), _SCORES // (n * m)))
+    scores = q.new_empty(group, n, m)
+    for start in range(0, len(q), group):
+        part = slice(start, start + group)
+        held = scores[: len(q[part])]
+        torch.bmm(q[part], k[part].transpose(1, 2), out=held)
+        torch.bmm(torch.softmax(held, -1, out=held), v[part], out=out[part])
+    return out.unflatten(0, (batch, heads))
+
 
 class Attention(nn.Module):
     """Multi-head self-attention; query, key and value in one bias-free matrix, heads as the outer index."""
@@ -21,13 +47,13 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, head_dim: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.to_qkv = nn.Linear(width, 3 * heads * head_dim, bias=False)
-        self.to_out = nn.Sequential(nn.Linear(heads * head_dim, width), nn.Dropout(dropout))
+        self.to_qkv = Linear(width, 3 * heads * head_dim, bias=False)
+        self.to_out = nn.Sequential(Linear(heads * head_dim, width), nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, _ = x.shape
         q, k, v = self.to_qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        y = attend(q, k, v, self.dropout if self.training else 0.0)
         return self.to_out(y.transpose(1, 2).reshape(batch, tokens, -1))
 
 
@@ -37,7 +63,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width), nn.Dropout(dropout)
+            Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), Linear(hidden, width), nn.Dropout(dropout)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,8 +164,9 @@ class ViT3D(nn.Module):
         features = channels * patch[0] * patch[1] * patch[2]
         # place 0 is the cutting into patches, which has no parameters; the published keys count it
         self.to_patch_embedding = nn.Sequential(
-            nn.Identity(), nn.LayerNorm(features), nn.Linear(features, width), nn.LayerNorm(width)
+            nn.Identity(), nn.LayerNorm(features), Linear(features, width), nn.LayerNorm(width)
         )
+        self.fold, self.places = Kept(), Kept()
         self.pos_embedding = Positions(self.capacity, width)
         self.dropout = nn.Dropout(dropout)
         self.transformer = Transformer(width, depth, heads, head_dim, mlp, dropout)
@@ -170,11 +197,22 @@ class ViT3D(nn.Module):
             return self.to_patch_embedding(self.patches(x))
         # One grey channel stands for `channels` equal ones: mean and variance are the same, so the norm's scale and the
         # matrix fold into one channel, exactly, at a third of the work.
-        weight = (linear.weight * norm.weight).view(self.width, -1, self.channels).sum(-1)
-        bias = F.linear(norm.bias, linear.weight, linear.bias)
-        patches = self.patches(x)
-        return out(F.linear(F.layer_norm(patches, patches.shape[-1:], eps=norm.eps), weight, bias))
+        own = (linear.weight, linear.bias, norm.weight, norm.bias)
+        weight, bias = self.fold(lambda: self._folded(*own, autocast_dtype(x)), own, autocast_dtype(x))
+        # a few rows of patches at a time stay in the cache
+        parts = (self.patches(part) for part in x.split(2 * self.patch[0], dim=2))
+        return out(torch.cat([F.linear(F.layer_norm(p, p.shape[-1:], eps=norm.eps), weight, bias) for p in parts], dim=1))
+
+    def _folded(
+        self, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype | None
+    ) -> tuple[Tensor, Tensor]:
+        """The patch matrix (width, voxels of a patch) and bias for one channel, in `dtype` or their own."""
+        with torch.autocast(weight.device.type, enabled=False):
+            one = (weight * scale).view(self.width, -1, self.channels).sum(-1)
+            bias = F.linear(shift, weight, bias)
+        return one.to(dtype or one.dtype), bias.to(dtype or bias.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.embed(x) + self.pos_embedding(self.grid(tuple(x.shape[2:])))
+        grid, tables = self.grid(tuple(x.shape[2:])), tuple(self.pos_embedding.parameters())
+        tokens = self.embed(x) + self.places(lambda: self.pos_embedding(grid), tables, grid)
         return self.transformer(self.dropout(tokens))
