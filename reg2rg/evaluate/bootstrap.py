@@ -1,8 +1,8 @@
 """Intervals for every number at once: a number is a function of sums over studies, and a bootstrap resamples the sums.
 
-With S the statistics (n studies, K) of all metrics side by side and C the counts (B resamples, n) of how often each study was
-drawn, C @ S gives the sums of every resample for every metric in one matrix product. The same C for two report files makes
-their comparison paired.
+With S the statistics (n studies, K) of a metric and C the counts (B resamples, n) of how often each study was drawn, C @ S gives
+the sums of every resample in one matrix product, for all metrics by the same C. The same C for two report files makes their
+comparison paired.
 """
 
 from __future__ import annotations
@@ -57,12 +57,18 @@ def draw_counts(n: int, draws: int, generator: np.random.Generator) -> np.ndarra
 
 def resampled_sums(statistics: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """Sums (draws, K) of resampled rows of `statistics` (n, K); the same for the same n, draws and seed."""
+    return sums_of_each([statistics], draws, seed)[0]
+
+
+def sums_of_each(parts: Sequence[np.ndarray], draws: int, seed: int) -> list[np.ndarray]:
+    """`resampled_sums` of several arrays of the same n rows by the same draws, without a copy of them side by side."""
     generator = np.random.default_rng(seed)
-    parts = [
-        draw_counts(len(statistics), min(_AT_ONCE, draws - start), generator) @ statistics
-        for start in range(0, draws, _AT_ONCE)
-    ]
-    return np.concatenate(parts) if parts else np.zeros((0, statistics.shape[1]))
+    sums = [np.zeros((draws, part.shape[1])) for part in parts]
+    for start in range(0, draws, _AT_ONCE):
+        counts = draw_counts(len(parts[0]), min(_AT_ONCE, draws - start), generator)
+        for found, part in zip(sums, parts, strict=True):
+            np.matmul(counts, part, out=found[start : start + len(counts)])
+    return sums
 
 
 def combined(combine: Combine, sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -78,9 +84,8 @@ def samples(blocks: Sequence[Block], draws: int, seed: int) -> dict[tuple[str, .
     """Every number of every block in every resample: key → name → (draws,)."""
     if not blocks or draws == 0:
         return {block.key: {} for block in blocks}
-    sums = resampled_sums(np.concatenate([b.statistics for b in blocks], axis=1), draws, seed)
-    ends = np.cumsum([b.statistics.shape[1] for b in blocks])[:-1]
-    return {block.key: combined(block.combine, part) for block, part in zip(blocks, np.split(sums, ends, axis=1), strict=True)}
+    sums = sums_of_each([b.statistics for b in blocks], draws, seed)
+    return {block.key: combined(block.combine, part) for block, part in zip(blocks, sums, strict=True)}
 
 
 def estimate(blocks: Sequence[Block], ci: int, seed: int) -> dict[tuple[str, ...], dict[str, Estimate]]:
