@@ -47,7 +47,7 @@ def test_bars_whiskers_and_ticks_have_the_right_numbers(evaluation_page: Path, s
         "Emphysema",
     ]
     assert page.locator(f"{nodule} .count-of").inner_text() == "8"
-    assert page.locator("#regions tr[data-key=lung] .value").all_inner_texts() == ["0.300", "0.400"]
+    assert page.locator("#regions tr[data-key=lung] .value").all_inner_texts() == ["–", "0.300", "–", "–", "0.400"]
 
 
 def test_differences_have_their_side_and_colour(evaluation_page: Path, show: Show) -> None:
@@ -183,12 +183,13 @@ def test_text_of_any_kind_is_text(tmp_path: Path, show: Show) -> None:
 
 
 def test_paper_has_every_fold_open(evaluation_page: Path, show: Show) -> None:
-    page = show(evaluation_page, scheme="dark").page
+    page = show(evaluation_page, 720, 1000, scheme="dark").page  # A4 less its margins
     assert len(page.pdf(format="A4", print_background=True)) > 20_000
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     assert page.locator("details:not([open])").count() == 0
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator(".scroll").evaluate_all("(all) => all.filter((e) => e.scrollWidth > e.clientWidth + 1).length") == 0
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert page.locator("details:not([open])").count() > 3
 
