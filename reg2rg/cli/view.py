@@ -23,7 +23,7 @@ _KINDS = (
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="Study (.h5), store, reports file, bench (.json or folder) or report folder.")],
+    path: Annotated[Path, typer.Argument(help="Study (.h5), store, reports file, evaluation.json, bench or report folder.")],
     out: Annotated[Path, typer.Option("--out", help="The page to write (.html).")],
     data: Annotated[Path | None, typer.Option("--data", help="Store with the slices of a reports file's studies.")] = None,
     evaluation: Annotated[

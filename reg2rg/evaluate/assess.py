@@ -43,10 +43,12 @@ def assess(
         found["settings"]["reports"] = file.source
         progress("floors", 0, 1)
         _add_floors(found, file, train, metrics, settings)
+        progress("floors", 1, 1)
         if against is not None:
             progress("compare", 0, 1)
             part = comparison(file.reports, against.reports, metrics=metrics, **settings)
             found["comparison"] = {"this": file.source, "other": against.source, **part}
+            progress("compare", 1, 1)
         read = "clinical" in found
         shown = _examples(file, {**judge, "labeler": judge.get("labeler", "rules") if read else None})
     found["warnings"] = warnings(found, sum(r.report == r.reference != "" for r in file.reports))
@@ -88,9 +90,10 @@ def _add_floors(
 
 def _examples(file: ReportsFile, judge: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return examples(file.reports, **judge)
+        found = examples(file.reports, **judge)
     except UserError:  # the scores say why the labeler can't be had
         return {}
+    return found if found["worst"] else {}
 
 
 def warnings(found: Mapping[str, Any], copies: int) -> list[str]:

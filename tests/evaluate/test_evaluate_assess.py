@@ -97,6 +97,14 @@ def test_ids_without_labels_are_counted() -> None:
     assert found["clinical"]["n"] == 5
 
 
+def test_labels_are_enough_without_any_reference_text() -> None:
+    bare = ReportsFile([GroundedReport(f"s{i}", (), SICK) for i in range(4)], {})
+    found, shown = assess(bare, labels={f"s{i}": {"Cardiomegaly": 1} for i in range(4)}, against=bare, ci=20)
+    assert shown == {} and found["metrics"] == {} and "bleu" in found["skipped"]
+    assert found["floors"][SHUFFLED]["micro_f1"]["value"] > 0 and found["distinct_references"] == 0
+    assert {row["metric"] for row in found["comparison"]["rows"]} >= {"micro_f1", "crg"}
+
+
 def test_no_text_is_read_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[str] = []
 
