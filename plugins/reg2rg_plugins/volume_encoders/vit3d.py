@@ -16,7 +16,7 @@ from reg2rg.errors import UserError
 
 from ..frozen import Kept, Linear, autocast_dtype
 
-_SCORES = 1 << 24  # attention weights held at once where they are written out
+_SCORES = 1 << 21  # attention weights held at once where they are written out: they stay in the cache
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
