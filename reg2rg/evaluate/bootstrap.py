@@ -1,8 +1,8 @@
 """Intervals for every number at once: a number is a function of sums over studies, and a bootstrap resamples the sums.
 
-With S the statistics (n studies, K) of a metric and C the counts (B resamples, n) of how often each study was drawn, C @ S gives
-the sums of every resample in one matrix product, for all metrics by the same C. The same C for two report files makes their
-comparison paired.
+With S the statistics (n studies, K) of a metric and C the counts (B resamples, n) of how often each study was drawn, C @ S
+gives the sums of every resample in one matrix product, for all metrics by the same C. The same C for two report files makes
+their comparison paired.
 """
 
 from __future__ import annotations
