@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..files import write_text
 from .evaluation_view import (
     ELSEWHERE,
+    MARKS,
     averages,
     comparison_rows,
     confusion,
@@ -62,6 +63,7 @@ def write_evaluation_page(
         judge=clinical.get("reference", ""),
         tiles=tiles(evaluation),
         metrics=metric_rows(evaluation),
+        ticks=[(css, f"Tick: {floor}") for floor, css in MARKS.items() if floor in (evaluation.get("floors") or {})],
         scores=score_table(evaluation, evaluation.get("floors")) if evaluation.get("floors") else None,
         comparison=evaluation.get("comparison"),
         compared=comparison_rows((evaluation.get("comparison") or {}).get("rows") or ()),
