@@ -9,6 +9,7 @@ studies `order`'s, batches `loading`'s.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -105,11 +106,22 @@ class Trainer:
             raise UserError("the folder holds a run already", self.out, "Choose another --out, or go on with --resume.")
         if not steps and finished:
             raise UserError("the run has no checkpoint to go on from", self.out, "Train into another folder.")
-        if steps and checkpoint.facts(self.folder, steps[-1])["recipe"] != self.recipe.fingerprint():
-            fix = "Resume with the same options, or choose another --out."
-            raise UserError("the checkpoint was made with another recipe", self.out, fix)
+        if steps:
+            self._check_same(checkpoint.facts(self.folder, steps[-1]))
         self._check_writable()
         return steps[-1] if steps else 0
+
+    def _check_same(self, facts: dict[str, Any]) -> None:
+        """Refuses to go on with another recipe or other data than the checkpoint's."""
+        fix = "Resume with the same options, or choose another --out."
+        if facts["recipe"] != self.recipe.fingerprint():
+            raise UserError("the checkpoint was made with another recipe", self.out, fix)
+        if facts["data"] != self._data:
+            raise UserError(f"the store '{self.store.root}' isn't what the checkpoint was made from", self.out, fix)
+
+    @functools.cached_property
+    def _data(self) -> str:
+        return self.store.fingerprint()  # reads every study's text: once a run
 
     def _check_writable(self) -> None:
         """Before time is spent on what can't be written."""
@@ -150,7 +162,7 @@ class Trainer:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint.sweep(self.folder)
-        kept = [line for line in self._metric_lines() if json.loads(line)["step"] <= start]
+        kept = [line for line in self._metric_lines() if _step_of(line) <= start]
         if kept or (self.out / "metrics.jsonl").exists():
             write_text(self.out / "metrics.jsonl", "".join(f"{line}\n" for line in kept))
 
@@ -159,7 +171,9 @@ class Trainer:
         return path.read_text().splitlines() if path.is_file() else []
 
     def _steps(self, start: int) -> float:
-        spec, loss, mark = self.recipe.training, math.nan, time.monotonic()
+        lines = self._metric_lines() if self.engine.main else []
+        loss = float(json.loads(lines[-1])["loss"]) if lines else math.nan  # of a run that was only to be finished
+        spec, mark = self.recipe.training, time.monotonic()
         total, share = self.order.total, (self.engine.rank, self.engine.world)
         self.engine.wrapped.train()
         batches = Batches(self.samples, self.model.tokenizer.pad_token_id, spec.seed)
@@ -203,7 +217,7 @@ class Trainer:
         """Writes the checkpoint of `step`; gives the weights in it."""
         tensors, state = self.engine.weights(self.base), self.engine.optimizer_state()
         if self.engine.main:
-            facts = {"recipe": self.recipe.fingerprint(), "data": self.store.fingerprint()}
+            facts = {"recipe": self.recipe.fingerprint(), "data": self._data}
             checkpoint.write(self.folder, step, tensors, state, facts, self.recipe.training.keep)
         self.engine.wait()
         return tensors
@@ -225,10 +239,18 @@ class Trainer:
             "reg2rg_version": __version__,
             "recipe": self.recipe.name,
             "recipe_fingerprint": self.recipe.fingerprint(),
-            "data_fingerprint": self.store.fingerprint(),
+            "data_fingerprint": self._data,
             "trained_on_phantoms": bool(info.get("phantom")),
             "studies": len(self.samples),
             "steps": self.order.total,
             "final_loss": round(loss, 4),
             "seed": self.recipe.training.seed,
         }
+
+
+def _step_of(line: str) -> float:
+    """The step that a line of metrics.jsonl is about; a line that a killed run left half-written is about none."""
+    try:
+        return float(json.loads(line)["step"])
+    except ValueError:
+        return math.inf

@@ -137,6 +137,22 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     assert losses(run) == losses(small.run)
 
 
+def test_a_run_goes_on_with_its_own_data_only_and_mends_its_log(small: Small, tmp_path: Path, reg2rg: Run) -> None:
+    run, store = tmp_path / "run", tmp_path / "store"
+    shutil.copytree(small.run, run)
+    (run / "config.json").unlink()
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 9, "lo')  # killed while writing
+    given = ["train", "--out", run, "--recipe", "tiny", "--init", small.encoder, "--max-steps", 8, *SMALL, "--resume"]
+    shutil.copytree(small.store, store, ignore=shutil.ignore_patterns("cache"))
+    next((store / "studies").glob("*.h5")).unlink()
+    done = reg2rg(*given, "--data", store)
+    assert done.returncode == 1 and "isn't what the checkpoint was made from" in done.stderr, done.stderr
+    done = reg2rg(*given, "--data", small.store)
+    assert done.returncode == 0 and losses(run) == losses(small.run), done.stderr
+    assert "nan" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("out", ["a_file/run", "/proc/reg2rg/run"])
 def test_a_folder_that_cannot_be_made_is_told_before_any_work(small: Small, tmp_path: Path, reg2rg: Run, out: str) -> None:
     (tmp_path / "a_file").write_text("")
