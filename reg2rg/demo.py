@@ -28,7 +28,7 @@ from .pipeline import Reg2RG
 from .preprocess import preprocess
 from .progress import Progress, silent
 from .recipe import Recipe
-from .shares import cores, share
+from .shares import cores
 from .train import checkpoint
 from .train.loop import train
 from .train.pretrain import pretrain
@@ -139,19 +139,10 @@ def generate_split(
     progress: Progress = silent,
 ) -> list[GroundedReport]:
     """Writes the reports of a split into a file, going on with what an interrupted run left."""
-    studies = share(store.studies("" if split == "all" else split), shard)
-    if not studies:
-        known = sorted({s.split or "(none)" for s in store.studies()})
-        raise UserError(
-            f"no study of the store is in the split '{split}'", store.root, f"It has: {', '.join(known)}; or --split all.", 2
-        )
+    studies = store.chosen(split, shard)
     spec = model.model.recipe.generation.model_copy(update=dict(changes or {}))
     settings = {
-        "warnings": model.warnings,
-        "run": model.source,
-        "recipe": model.model.recipe.name,
-        "weights": model.config.get("recipe_fingerprint", ""),
-        "data": store.fingerprint(),
+        **model.provenance(store.fingerprint()),
         "decoding": spec.model_dump(mode="json", exclude={"batch_size"}),
     }
     writer = ReportsWriter(out, settings)

@@ -52,6 +52,17 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def nearest(path: Path) -> Path:
+    """`path`, or the nearest folder above it that is there: where its disk and permissions can be asked."""
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
+def stamp(path: Path) -> str:
+    """A file's size and time of change, by which a cache sees that it is another one."""
+    stat = path.stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -119,6 +119,16 @@ class Reg2RG:
         facts = {k: v for k, v in self.config.items() if k not in written}
         weights.save(self.model, Path(folder), self.config.get("base"), facts)
 
+    def provenance(self, data: str) -> dict[str, Any]:
+        """What a file of reports says of the model that wrote them, and of the store by its fingerprint."""
+        return {
+            "warnings": self.warnings,
+            "run": self.source,
+            "recipe": self.model.recipe.name,
+            "weights": self.config.get("recipe_fingerprint", ""),
+            "data": data,
+        }
+
     @property
     def warnings(self) -> list[str]:
         """What must stand above every report of this model."""

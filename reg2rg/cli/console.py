@@ -28,6 +28,18 @@ def show(renderable: Any) -> None:
     Console().print(renderable)
 
 
+def show_table(table: Any, bold: int = 0) -> None:
+    """A table of numbers (title, columns, rows, note) on stdout; its first `bold` rows stand out."""
+    from rich.table import Table
+
+    view = Table(title=table.title, caption=table.note or None, title_justify="left", caption_justify="left")
+    for i, column in enumerate(table.columns):
+        view.add_column(column, justify="left" if i == 0 else "right")
+    for i, row in enumerate(table.rows):
+        view.add_row(*row, style="bold" if i < bold else "")
+    show(view)
+
+
 @contextlib.contextmanager
 def progress_bar(enabled: bool = True) -> Iterator[Progress]:
     """A progress callable with one bar a stage; silent where stderr is no terminal."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import EXIT_USAGE, UserError
-from .console import emit_json, progress_bar, say, show
+from .console import emit_json, progress_bar, say, show, show_table
 from .options import LabelerOptions, LabelerWeights, labeler_choice, metric_choices
 
 
@@ -109,7 +109,6 @@ def write_evaluation(folder: Path, result: dict[str, Any], shown: dict[str, Any]
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from ..evaluate.tables import remarks, tables
@@ -119,11 +118,6 @@ def _show(result: dict[str, Any]) -> None:
     for line in lines[:top]:
         show(Text(line, style="bold red" if line.startswith("Warning") else ""))
     for table in tables(result, narrow=True):
-        view = Table(title=table.title, caption=table.note or None, title_justify="left", caption_justify="left")
-        for i, column in enumerate(table.columns):
-            view.add_column(column, justify="left" if i == 0 else "right")
-        for row in table.rows:
-            view.add_row(*row)
-        show(view)
+        show_table(table)
     for line in lines[top:]:
         show(Text(line))  # as it stands: [extra] in a hint is no mark-up

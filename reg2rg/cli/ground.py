@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import EXIT_USAGE, UserError
-from .console import emit_json, progress_bar, say, show
+from .console import emit_json, progress_bar, say, show, show_table
 from .options import LabelerOptions, LabelerWeights, labeler_choice
 
 if TYPE_CHECKING:
@@ -58,12 +58,7 @@ def command(
     judge = labeler_choice(labeler, labeler_options, weights)
     registry().find("labeler", judge.name)  # a misspelt name costs no hour of writing
     store = Store(data)
-    pool = store.studies("" if split == "all" else split)
-    if not pool:
-        known = ", ".join(sorted({s.split or "(none)" for s in store.studies()}))
-        raise UserError(
-            f"no study of the store is in the split '{split}'", data, f"It has: {known}; or --split all.", EXIT_USAGE
-        )
+    pool = store.chosen(split)
     from ..evaluate.grounding import grounding
     from ..generate.donors import Wish
     from ..pipeline import Reg2RG
@@ -119,14 +114,7 @@ def _lines(
     pool, labels, wish = asked
     experiment = plan(store, pool, model.model.recipe, wish, labels)
     spec = model.model.recipe.generation.model_copy(update={k: v for k, v in changes.items() if v is not None})
-    settings = {
-        "warnings": model.warnings,
-        "run": model.source,
-        "recipe": model.model.recipe.name,
-        "weights": model.config.get("recipe_fingerprint", ""),
-        "data": store.fingerprint(),
-    }
-    return interventions(model.model, store, experiment, out, spec, settings, progress)
+    return interventions(model.model, store, experiment, out, spec, model.provenance(store.fingerprint()), progress)
 
 
 def _write(folder: Path, result: dict[str, Any]) -> None:
@@ -142,16 +130,9 @@ def _write(folder: Path, result: dict[str, Any]) -> None:
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
-
     from ..evaluate.grounding_tables import remarks, tables
 
     for table in tables(result, narrow=True):
-        view = Table(title=table.title, caption=table.note, title_justify="left", caption_justify="left")
-        for i, column in enumerate(table.columns):
-            view.add_column(column, justify="left" if i == 0 else "right")
-        for i, row in enumerate(table.rows):
-            view.add_row(*row, style="bold" if i == 0 else "")
-        show(view)
+        show_table(table, bold=1)
     for line in remarks(result):
         show(line)

@@ -19,6 +19,7 @@ from .. import __version__, plugins
 from .. import recipe as recipes
 from ..errors import UserError
 from ..files import atomic_folder, write_text
+from ..model.weights import write_tensors
 from . import job, keys, reading, settle
 from .job import Converted, Request
 from .layouts import LAYOUTS, Kind
@@ -138,9 +139,9 @@ def _write(parts: list[Part], modules: dict[str, Any], request: Request) -> Conv
     options = " ".join(f"--set {text}" for text in settle.unusual(modules))
     request.progress("Write", 0, 1)
     with atomic_folder(request.out) as folder:
-        job.write_tensors(folder / WEIGHTS, ours)
+        write_tensors(folder / WEIGHTS, ours)
         if rest:
-            job.write_tensors(folder / job.REST, rest)
+            write_tensors(folder / job.REST, rest)
         job.write_record(folder, request.kind.name, record)
         write_text(folder / CONFIG, json.dumps(about, indent=2) + "\n")
         write_text(folder / "README.md", _card(request, sources, modules, options))

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import atomic_file, write_text
+from ..files import atomic_file, nearest, write_text
 from ..progress import Progress, silent
 from .layouts import LAYOUTS, Kind
 
@@ -107,28 +105,10 @@ def bytes_of(tensors: Mapping[str, Tensor]) -> int:
 
 def check_room(out: Path, need: int) -> None:
     """Raises UserError where the disk of `out` has less than `need` bytes free."""
-    place = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    if (free := shutil.disk_usage(place).free) < need:
+    if (free := shutil.disk_usage(nearest(out)).free) < need:
         raise UserError(
             f"{need / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free", out, "Make room, or choose another --out."
         )
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes safetensors straight from where the tensors lie, so that mapped ones are never copied into memory.
-
-    Raises UserError where the disk doesn't take them.
-    """
-    seen: set[int] = set()
-    own = {}
-    for name, tensor in tensors.items():
-        own[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
-        seen.add(tensor.data_ptr())
-    try:
-        with atomic_file(path) as temporary:
-            save_file(own, temporary, metadata={"format": "pt"})
-    except SafetensorError as error:
-        raise UserError(f"the weights can't be written ({error})", path, "Make room, or choose another --out.") from error
 
 
 def write_torch(path: Path, tensors: Mapping[str, Tensor], nested: Sequence[str] = ()) -> None:

@@ -20,7 +20,7 @@ from ..anatomy import FINDINGS
 from ..errors import UserError
 from ..files import atomic_folder, write_text
 from ..model.tokenizers import local_folder
-from ..model.weights import read_tensors
+from ..model.weights import read_tensors, write_tensors
 from . import back as backwards
 from . import job, keys, reading
 from .job import Converted, Request
@@ -65,9 +65,9 @@ def forth(request: Request) -> Converted:
     job.check_room(request.out, job.bytes_of(tensors))
     request.progress("Write", 0, 1)
     with atomic_folder(request.out) as folder:
-        job.write_tensors(folder / WEIGHTS, found.ours)
+        write_tensors(folder / WEIGHTS, found.ours)
         if found.rest:
-            job.write_tensors(folder / job.REST, found.rest)
+            write_tensors(folder / job.REST, found.rest)
         job.write_record(folder, request.kind.name, {file.name: (wanted.name, job.describe(tensors))})
         write_text(folder / CONFIG, json.dumps({**config, **_about(file)}, indent=2) + "\n")
         words, more = _take_tokenizer(folder, config, places, request.tokenizer is not None)

@@ -7,7 +7,6 @@ Tensors go from file to file; only one at a time is in memory.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from ..model import base as bases
 from ..model.composite import prepare_decoder
 from ..model.tokenizers import has_tokenizer, save_tokenizer
 from ..model.visual import VisualModel
-from ..model.weights import CONFIG, FORMAT, WEIGHTS
+from ..model.weights import WEIGHTS, write_config, write_tensors
 from ..recipe import Recipe
 from . import job, keys, language, reading, settle
 from .job import Converted, Request
@@ -131,16 +130,16 @@ def _write(plan: Plan, request: Request, tokenizer: Any, left_out: bool) -> Conv
     own = {k: v for k, v in ours.items() if not (left_out and k.startswith("decoder.") and ".lora_" not in k)}
     job.check_room(request.out, job.bytes_of(own))
     parameters = sum(v.numel() for v in ours.values())
-    about = _about(plan, tokenizer, left_out)
+    named = _named(plan, tokenizer, left_out)
     request.progress("Write", 0, 1)
     with atomic_folder(request.out) as folder:
-        job.write_tensors(folder / WEIGHTS, own)
+        write_tensors(folder / WEIGHTS, own)
         if rest:
-            job.write_tensors(folder / job.REST, rest)
+            write_tensors(folder / job.REST, rest)
         job.write_record(folder, request.kind.name, {plan.file.name: (plan.found.layout.name, job.describe(plan.tensors))})
-        write_text(folder / CONFIG, json.dumps(about, indent=2, default=str) + "\n")
+        write_config(folder, named, plan.config, _facts(plan))
         write_text(folder / "recipe.yaml", plan.recipe.to_yaml())
-        write_text(folder / "README.md", _card(plan, about, parameters))
+        write_text(folder / "README.md", _card(plan, named, parameters))
         if tokenizer is not None:
             save_tokenizer(tokenizer, folder)
         files = tuple(sorted(p.name for p in folder.iterdir()))
@@ -152,24 +151,19 @@ def _write(plan: Plan, request: Request, tokenizer: Any, left_out: bool) -> Conv
     )  # fmt: skip
 
 
-def _about(plan: Plan, tokenizer: Any, left_out: bool) -> dict[str, Any]:
-    """The run's config.json; `tokenizer` names the model whose tokenizer it is, for a run that couldn't be given one."""
+def _named(plan: Plan, tokenizer: Any, left_out: bool) -> dict[str, Any]:
+    """What config.json says of the language model.
+
+    Where the run holds all of it, `tokenizer` names the model whose tokenizer it is, for a run that couldn't be given one.
+    """
     base = plan.base
-    name = str(Path(base.name).resolve()) if Path(base.name).is_dir() else base.name
-    named: dict[str, Any] = {"base": None, "tokenizer": name, "tokenizer_revision": base.revision}
     if left_out and base.folder is not None:
-        named = {
-            "base": name,
-            "base_revision": base.revision,
-            "base_vocabulary": bases.vocabulary(tokenizer),
-            "base_fingerprint": bases.fingerprint(base.folder),
-        }
+        return dict(bases.named(base.name, base.revision, base.folder, tokenizer))
+    return {"base": None, "tokenizer": bases.absolute(base.name), "tokenizer_revision": base.revision}
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "architectures": ["Reg2RGModel"],
-        "model_type": "reg2rg",
-        **named,
-        "decoder": plan.config,
         "reg2rg_version": __version__,
         "recipe": plan.recipe.name,
         "recipe_fingerprint": plan.recipe.fingerprint(),
@@ -178,9 +172,9 @@ def _about(plan: Plan, tokenizer: Any, left_out: bool) -> dict[str, Any]:
     }
 
 
-def _card(plan: Plan, about: Mapping[str, Any], parameters: int) -> str:
+def _card(plan: Plan, named: Mapping[str, Any], parameters: int) -> str:
     """The run's README."""
-    decoder = f"named, not held: {about['base']}" if about["base"] else "held whole"
+    decoder = f"named, not held: {named['base']}" if named["base"] else "held whole"
     return (
         "---\nlibrary_name: reg2rg\ntags: [radiology, chest-ct, report-generation]\n---\n\n"
         f"# {plan.recipe.name}\n\nReg2RG's published weights ({plan.file.name}, {parameters:,} parameters), converted by "

@@ -31,7 +31,7 @@ from torch import Tensor
 from ..anatomy import REGIONS
 from ..contracts import StudyViews
 from ..errors import UserError
-from ..files import atomic_folder
+from ..files import atomic_folder, stamp
 from ..progress import Progress
 from ..recipe import Views
 
@@ -173,8 +173,7 @@ def _stamps(paths: Sequence[Path]) -> str:
     """A hash of the files' names, sizes and times."""
     digest = hashlib.sha256()
     for path in paths:
-        stat = path.stat()
-        digest.update(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
+        digest.update(f"{path.name}:{stamp(path)}\n".encode())
     return digest.hexdigest()[:20]
 
 

@@ -26,7 +26,8 @@ import numpy as np
 
 from ..anatomy import REGIONS
 from ..contracts import RegionMask, Study, Volume
-from ..errors import UserError
+from ..errors import EXIT_USAGE, UserError
+from ..shares import share
 from .boxes import Box, Facts, measure
 from .chunks import read_array, read_box, write_array
 
@@ -227,6 +228,15 @@ class Store:
     def studies(self, split: str = "") -> list[Study]:
         """Text and facts of all studies, or of one split's, sorted by id."""
         return [self.study(i) for i in self.ids(split)]
+
+    def chosen(self, split: str, shard: str = "") -> list[Study]:
+        """The studies of a split or of `all`, of them the part `shard` (I/N). Raises UserError (usage) where there are none."""
+        studies = share(self.studies("" if split == "all" else split), shard)
+        if not studies:
+            known = ", ".join(sorted({s.split or "(none)" for s in self.studies()}))
+            fix = f"It has: {known}; or --split all."
+            raise UserError(f"no study of the store is in the split '{split}'", self.root, fix, EXIT_USAGE)
+        return studies
 
     def volume(self, id: str) -> Volume:
         """The CT of one study."""

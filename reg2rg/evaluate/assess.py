@@ -10,7 +10,7 @@ from ..progress import Progress, silent
 from .choice import Named
 from .evaluation import chosen, evaluate
 from .examples import examples
-from .floors import ALWAYS, floors, floors_without_train
+from .floors import ALWAYS, floors, floors_without_train, shuffled_row
 from .labels import matched, remembering
 from .paired import comparison
 from .reading import ReportsFile
@@ -75,11 +75,12 @@ def _add_floors(
     if not groups and "clinical" not in names:
         return
     try:
-        rows = floors_without_train(file.reports, metrics=groups, **settings)
-        if train is not None:
-            always = {ALWAYS: rows.pop(ALWAYS)}  # the last row
-            rows = {**floors(file.reports, train=train.studies, metrics=groups, **settings), **rows}
-            rows = {**{name: row for name, row in rows.items() if name != ALWAYS}, **always}
+        if train is None:
+            rows = floors_without_train(file.reports, metrics=groups, **settings)
+        else:
+            rows = floors(file.reports, train=train.studies, metrics=groups, **settings)
+            always = rows.pop(ALWAYS)  # stays the last
+            rows |= {**shuffled_row(file.reports, metrics=groups, **settings), ALWAYS: always}
     except UserError as error:
         found["skipped"]["floors"] = str(error)
         return

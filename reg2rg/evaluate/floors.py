@@ -78,8 +78,12 @@ def floors_without_train(
     What the shuffled reports reach is what the file would score if no report belonged to its scan.
     """
     settings: dict[str, Any] = {"labels": labels, "labeler": labeler, "ci": ci, "seed": seed}
-    rows = {SHUFFLED: score_row(shuffled(reports, seed), metrics=metrics, **settings)} if len(reports) > 1 else {}
-    return {**rows, ALWAYS: _always(reports, **settings)}
+    return {**shuffled_row(reports, metrics=metrics, **settings), ALWAYS: _always(reports, **settings)}
+
+
+def shuffled_row(reports: Sequence[GroundedReport], *, seed: int = 0, **settings: Any) -> dict[str, dict[str, Any]]:
+    """The row of the shuffled reports; none for a single report."""
+    return {SHUFFLED: score_row(shuffled(reports, seed), seed=seed, **settings)} if len(reports) > 1 else {}
 
 
 def shuffled(reports: Sequence[GroundedReport], seed: int = 0) -> list[GroundedReport]:

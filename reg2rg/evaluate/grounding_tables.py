@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .tables import Row, Table, number
+from .tables import Row, Table, as_markdown, number
 
 COLUMNS: Mapping[str, tuple[str, str]] = {
     "own": ("text", "own"),
@@ -75,6 +75,5 @@ def markdown(result: Mapping[str, Any]) -> str:
     """All tables as Markdown."""
     parts = ["# Grounding", "\n".join(f"- {line}" for line in remarks(result))]
     for table in tables(result):
-        rows = [table.columns, ("---",) * len(table.columns), *table.rows]
-        parts += [f"## {table.title}", "\n".join(f"| {' | '.join(row)} |" for row in rows), table.note]
+        parts += as_markdown(table)
     return "\n\n".join(parts) + "\n"

@@ -230,11 +230,16 @@ def markdown(evaluation: Mapping[str, Any], floors: Mapping[str, Mapping[str, An
     """All tables as Markdown; published rows are in italics."""
     parts = ["# Evaluation", "\n".join(f"- {line}" for line in remarks(evaluation))]
     for table in tables(evaluation, floors):
-        own = len(table.rows) - table.published
-        lines = [_pipe(table.columns), _pipe(("---",) * len(table.columns))]
-        lines += [_pipe(row if i < own else tuple(f"*{c}*" for c in row)) for i, row in enumerate(table.rows)]
-        parts += [f"## {table.title}", "\n".join(lines), *([table.note] if table.note else [])]
+        parts += as_markdown(table)
     return "\n\n".join(parts) + "\n"
+
+
+def as_markdown(table: Table) -> list[str]:
+    """Title, cells and note of a table, as paragraphs; published rows in italics."""
+    own = len(table.rows) - table.published
+    lines = [_pipe(table.columns), _pipe(("---",) * len(table.columns))]
+    lines += [_pipe(row if i < own else tuple(f"*{c}*" for c in row)) for i, row in enumerate(table.rows)]
+    return [f"## {table.title}", "\n".join(lines), *([table.note] if table.note else [])]
 
 
 def _pipe(cells: Sequence[str]) -> str:

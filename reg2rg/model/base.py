@@ -28,12 +28,22 @@ def describe(base: str | None, decoder: Any, tokenizer: Any) -> dict[str, str | 
     if base is None:
         return {"base": None}
     folder = _folder(decoder)
+    return named(base, _revision(folder), folder, tokenizer)
+
+
+def named(base: str, revision: str | None, folder: Path | None, tokenizer: Any) -> dict[str, str | None]:
+    """The facts of the base called `base` whose weights lie in `folder`."""
     return {
-        "base": str(Path(base).resolve()) if Path(base).is_dir() else base,
-        "base_revision": _revision(folder),
+        "base": absolute(base),
+        "base_revision": revision,
         "base_vocabulary": vocabulary(tokenizer),
         "base_fingerprint": None if folder is None else fingerprint(folder),
     }
+
+
+def absolute(base: str) -> str:
+    """A hub name as it is, a folder by its absolute path."""
+    return str(Path(base).resolve()) if Path(base).is_dir() else base
 
 
 def placed(spec: Decoder, config: Mapping[str, Any], moved: str | None) -> Decoder:

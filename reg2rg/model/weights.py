@@ -35,9 +35,8 @@ def own_state(model: Reg2RGModel, base: str | None, whole: Callable[[Tensor], Te
     """
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     state = model.state_dict()
-    if base is None or model.recipe.decoder.lora is None:
-        return _separate({k: whole(v) for k, v in state.items()})
-    return _separate({k: whole(v) for k, v in state.items() if not k.startswith("decoder.") or k in trained})
+    held = base is None or model.recipe.decoder.lora is None
+    return _separate({k: whole(v) for k, v in state.items() if held or not k.startswith("decoder.") or k in trained})
 
 
 def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -63,25 +62,33 @@ def save(
     `state`: the weights where they were gathered already. Raises UserError where the disk doesn't take them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with atomic_file(folder / WEIGHTS) as temporary:
-            save_file(dict(own_state(model, base) if state is None else state), temporary, metadata={"format": "pt"})
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"the weights can't be written ({error})", folder, "Make room, or choose another folder.") from error
+    write_tensors(folder / WEIGHTS, own_state(model, base) if state is None else state)
     decoder = getattr(model.decoder, "config", None)
     named = bases.describe(base, model.decoder, model.tokenizer)
-    config = {
-        "format": FORMAT,
-        "architectures": ["Reg2RGModel"],
-        "model_type": "reg2rg",
-        **named,
-        "decoder": decoder.to_dict() if decoder is not None and hasattr(decoder, "to_dict") else {},
-        **facts,
-    }
-    write_text(folder / CONFIG, json.dumps(config, indent=2, default=str) + "\n")
+    shape = decoder.to_dict() if decoder is not None and hasattr(decoder, "to_dict") else {}
+    write_config(folder, named, shape, facts)
     write_text(folder / "recipe.yaml", model.recipe.to_yaml())
     save_tokenizer(model.tokenizer, folder)
     write_text(folder / "README.md", model_card(model, {**named, **facts}))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a safetensors file atomically, straight from where the tensors lie: mapped ones are never copied into memory.
+
+    Raises UserError where the disk doesn't take them.
+    """
+    try:
+        with atomic_file(path) as temporary:
+            save_file(_separate(tensors), temporary, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"the weights can't be written ({error})", path, "Make room, or choose another --out.") from error
+
+
+def write_config(folder: Path, base: Mapping[str, Any], decoder: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Writes a run's config.json: what `base` says of its language model, the `decoder`'s configuration, and `facts`."""
+    kind = {"format": FORMAT, "architectures": ["Reg2RGModel"], "model_type": "reg2rg"}
+    document = {**kind, **base, "decoder": decoder, **facts}
+    write_text(folder / CONFIG, json.dumps(document, indent=2, default=str) + "\n")
 
 
 def model_card(model: Reg2RGModel, facts: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -51,15 +52,32 @@ def difference_bar(value: float | None, low: float | None, high: float | None, *
     return _svg(parts, f"difference {number(value)}")
 
 
+def place(value: float, start: float, stop: float, width: int) -> float:
+    """Where `value` stands on an axis of `width` from `start` to `stop`, or at its end."""
+    return round(width * min(1.0, max(0.0, (value - start) / (stop - start))), 1)
+
+
+def whisker(low: float, high: float, middle: float, half: float) -> str:
+    """An interval at the height `middle`, its ends `half` above and below."""
+    top, bottom = middle - half, middle + half
+    return f'<path class="whisker" d="M{low} {middle}H{high}M{low} {top}V{bottom}M{high} {top}V{bottom}"/>'
+
+
+def svg(parts: Sequence[str], label: str, kind: str, size: tuple[int, int], margin: int) -> Markup:
+    """A picture of CSS class `kind`, `margin` wider than `size` on either side, named for a screen reader."""
+    # the parts hold nothing but numbers and our own class names
+    box = f"-{margin} 0 {size[0] + 2 * margin} {size[1]}"
+    opening = f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{escape(label)}">'
+    return Markup(opening + "".join(parts) + "</svg>")
+
+
 def _place(value: float, start: float, stop: float) -> float:
-    return round(WIDTH * min(1.0, max(0.0, (value - start) / (stop - start))), 1)
+    return place(value, start, stop, WIDTH)
 
 
 def _whisker(low: float, high: float) -> str:
-    return f'<path class="whisker" d="M{low} 7H{high}M{low} 3.5V10.5M{high} 3.5V10.5"/>'
+    return whisker(low, high, 7, 3.5)
 
 
-def _svg(parts: list[str], label: str) -> Markup:
-    # the parts hold nothing but numbers and our own class names
-    opening = f'<svg class="chart" viewBox="-1 0 {WIDTH + 2} {HEIGHT}" role="img" aria-label="{escape(label)}">'
-    return Markup(opening + "".join(parts) + "</svg>")
+def _svg(parts: Sequence[str], label: str) -> Markup:
+    return svg(parts, label, "chart", (WIDTH, HEIGHT), 1)

@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from .charts import number
+from .charts import number, place, svg, whisker
 
 WIDTH, HEIGHT = 300, 18
 _PLOT = (760, 300)  # the length plot
@@ -63,17 +63,15 @@ def wide_difference(
 
 
 def _x(value: float, start: float, stop: float) -> float:
-    return round(WIDTH * min(1.0, max(0.0, (value - start) / (stop - start))), 1)
+    return place(value, start, stop, WIDTH)
 
 
 def _whisker(low: float, high: float) -> str:
-    return f'<path class="whisker" d="M{low} 9H{high}M{low} 5V13M{high} 5V13"/>'
+    return whisker(low, high, 9, 4)
 
 
 def _svg(parts: Sequence[str], label: str) -> Markup:
-    # the parts hold nothing but numbers and our own class names
-    head = f'<svg class="wide" viewBox="-5 0 {WIDTH + 10} {HEIGHT}" role="img" aria-label="{escape(label)}">'
-    return Markup(head + "".join(parts) + "</svg>")
+    return svg(parts, label, "wide", (WIDTH, HEIGHT), 5)
 
 
 def density_plot(length: Mapping[str, Any], attributes: str = 'class="density"') -> Markup:

@@ -91,27 +91,23 @@ class Engine:
     def optimizer_state(self) -> dict[str, Tensor]:
         """The optimizers' state as `parameter@key`, whole."""
         out = {}
-        for name, state in self._states():
-            for key, value in state.items():
+        for optimizer, name, parameter in self._optimized():
+            for key, value in optimizer.state.get(parameter, {}).items():
                 out[f"{name}@{key}"] = self.whole(value) if isinstance(value, Tensor) else torch.tensor(value)
         return out
 
-    def _states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _optimized(self) -> Iterator[tuple[Any, str, nn.Parameter]]:
+        """Each optimizer with its parameters and their names."""
         names = {p: n for n, p in self.model.named_parameters()}
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    yield names[parameter], dict(optimizer.state.get(parameter, {}))
+                yield from ((optimizer, names[parameter], parameter) for parameter in group["params"])
 
     def restore_optimizer(self, state: Mapping[str, Tensor]) -> None:
         """Puts back what `optimizer_state` gave."""
         by_name = grouped(state)
-        names = {p: n for n, p in self.model.named_parameters()}
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    kept = by_name.get(names[parameter], {})
-                    optimizer.state[parameter] = {k: self.placed(v, parameter) for k, v in kept.items()}
+        for optimizer, name, parameter in self._optimized():
+            optimizer.state[parameter] = {k: self.placed(v, parameter) for k, v in by_name.get(name, {}).items()}
 
     def placed(self, value: Tensor, parameter: nn.Parameter) -> Tensor:
         """A whole tensor of a parameter's state, where and how that parameter lies; counters stay on the CPU."""
@@ -132,12 +128,13 @@ def start(spec: Training) -> Engine:
 
     Raises UserError where what runs isn't what the recipe, or the launcher, asked for.
     """
-    accelerator = _deepspeed(spec) if _wants_deepspeed(spec) else _plain(spec)
+    deepspeed = spec.distributed == "deepspeed" or launched_for("DEEPSPEED")
+    accelerator = _deepspeed(spec) if deepspeed else _plain(spec)
     started, world = int(os.environ.get("WORLD_SIZE", "1")), accelerator.num_processes
     if world != started:
         raise UserError(f"{started} processes were started, but they don't train together", fix="Start them with torchrun.")
     runs = _kind(accelerator, spec)
-    asked = _launcher() if spec.distributed == "auto" else spec.distributed
+    asked = "fsdp" if spec.distributed == "auto" and launched_for("FSDP") else spec.distributed
     if asked not in ("auto", runs):
         who = "the launcher" if spec.distributed == "auto" else f"the recipe's training.distributed={asked}"
         found = "one process trains alone" if runs == "none" else f"{world} processes train by {runs}"
@@ -154,15 +151,9 @@ def start(spec: Training) -> Engine:
     return Engine(accelerator, spec)
 
 
-def _launcher() -> str:
-    """What the launcher's environment asks for."""
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
-        return "fsdp"
-    return "auto"
-
-
-def _wants_deepspeed(spec: Training) -> bool:
-    return spec.distributed == "deepspeed" or os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"
+def launched_for(kind: str) -> bool:
+    """Whether accelerate's launcher asks for FSDP or DEEPSPEED, by the environment that it makes."""
+    return os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() == "true"
 
 
 def _precision(spec: Training) -> str | None:

@@ -20,7 +20,7 @@ import torch
 
 from ..data.store import Store, open_study
 from ..errors import UserError
-from ..files import write_text
+from ..files import nearest, write_text
 from ..progress import Progress
 from .feature_key import FORMAT, differences, key_of
 from .feature_shards import ELSEWHERE, VIEWS, Shard, read_shard, unwritable
@@ -111,8 +111,7 @@ class FeatureCache:
         return rows * self.shape[0] * self.shape[1] * getattr(torch, self.parts["dtype"]).itemsize
 
     def _check_room(self, needed: int) -> None:
-        place = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
-        free = shutil.disk_usage(place).free
+        free = shutil.disk_usage(nearest(self.folder)).free
         if needed > free:
             what = f"the features need up to {_size(needed)}, and the disk has {_size(free)} left"
             half = "" if self.parts["dtype"] == "float16" else "halve them with --set training.feature_dtype=float16, "

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .. import plugins
 from ..data.dataset import ViewSource
 from ..data.store import Store
+from ..files import stamp
 from ..model.composite import Reg2RGModel
 from ..recipe import Component
 
@@ -48,7 +49,7 @@ def made_from(model: Reg2RGModel, source: ViewSource, store: Store) -> dict[str,
         "views_dtype": str(getattr(source, "dtype", torch.float32)).removeprefix("torch."),  # a cache of views rounds
         "precision": recipe.training.precision,
         "dtype": recipe.training.feature_dtype,
-        "studies": {name: _stamp(store, name) for name in source.ids},
+        "studies": {name: stamp(store.path(name)) for name in source.ids},
     }
 
 
@@ -56,11 +57,6 @@ def _component(kind: str, component: Component) -> dict[str, Any]:
     offer = plugins.registry().find(kind, component.name)
     version = "" if offer.package == "reg2rg" else offer.version  # FORMAT stands for our own
     return {"target": offer.target, "package": offer.package, "version": version, "options": component.options}
-
-
-def _stamp(store: Store, name: str) -> str:
-    stat = store.path(name).stat()
-    return f"{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -25,7 +25,7 @@ from ..contracts import Study
 from ..data.dataset import open_views
 from ..data.store import Store
 from ..errors import UserError
-from ..files import write_text
+from ..files import nearest, write_text
 from ..model import weights
 from ..model.alignment import make_target
 from ..model.batch import Batch
@@ -125,9 +125,8 @@ class Trainer:
 
     def _check_writable(self) -> None:
         """Before time is spent on what can't be written."""
-        there = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
         try:
-            tempfile.TemporaryFile(dir=there).close()
+            tempfile.TemporaryFile(dir=nearest(self.folder)).close()
         except OSError as error:
             what = f"the run's folder can't be written ({error.strerror or error})"
             raise UserError(what, self.out, "Choose another --out.") from error

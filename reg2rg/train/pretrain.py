@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +25,8 @@ from ..contracts import Study
 from ..data.dataset import ViewSource, open_views
 from ..data.store import Store
 from ..errors import UserError
-from ..files import atomic_file, write_text
+from ..files import write_text
+from ..model.weights import write_tensors
 from ..progress import Progress, silent
 from ..recipe import Recipe, Schedule
 from .optim import learning_rate_factor
@@ -203,7 +203,7 @@ def _validate(reader: Reader, studies: Sequence[Study], store: Store, recipe: Re
 def _write(reader: Reader, recipe: Recipe, out: Path, rows: list[dict[str, Any]], facts: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     parts = {"volume_encoder": reader.encoder, "adapter": reader.adapter}
-    state = {f"{name}.{k}": v.detach().cpu().contiguous() for name, part in parts.items() for k, v in part.state_dict().items()}
+    state = {f"{name}.{k}": v for name, part in parts.items() for k, v in part.state_dict().items()}
     write_text(out / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     about = {
         "volume_encoder": recipe.volume_encoder.model_dump(mode="json"),
@@ -211,5 +211,4 @@ def _write(reader: Reader, recipe: Recipe, out: Path, rows: list[dict[str, Any]]
         **facts,
     }
     write_text(out / "config.json", json.dumps(about, indent=2) + "\n")
-    with atomic_file(out / "encoder.safetensors") as temporary:
-        save_file(state, temporary, metadata={"format": "pt"})
+    write_tensors(out / "encoder.safetensors", state)

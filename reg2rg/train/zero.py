@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..model import weights
 from ..model.composite import Reg2RGModel
 from ..recipe import Optimizer
-from .engine import Engine, grouped
+from .engine import Engine, grouped, launched_for
 
 # what the paper trains with; a launcher's own configuration wins
 ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2, "overlap_comm": True}}
@@ -29,7 +29,7 @@ def accelerator(precision: str | None, gpu: bool) -> Any:
     """An Accelerator whose distributed type is DeepSpeed. Raises UserError where the package is missing."""
     if not gpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    configured = os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"
+    configured = launched_for("DEEPSPEED")
     os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"  # as accelerate's launcher says it
     with contextlib.redirect_stdout(sys.stderr):  # its log goes to stdout, where results stand
         try:

@@ -12,9 +12,7 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from training import Small
+from training import Small, launch, together
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 STEPS = 5
@@ -60,22 +58,6 @@ def arguments(small: Small, llama: Path, run: Path, *extra: str, steps: int = ST
     sets = [part for option in (*OPTIONS, *extra) for part in ("--set", option)]
     given = ["train", "--data", small.store, "--out", run, "--decoder", llama, "--max-steps", steps, *sets]
     return [str(a) for a in given]
-
-
-def launch(given: list[str], processes: int = 2, **environment: str) -> subprocess.Popen[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
-    command += ["--master_addr=127.0.0.1", f"--master_port={port}", "-m", "reg2rg", *given]
-    own = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
-
-
-def together(given: list[str], processes: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
-    process = launch(given, processes, **environment)
-    out, err = process.communicate(timeout=240)
-    return subprocess.CompletedProcess(given, process.returncode, out, err)
 
 
 def losses(run: Path) -> list[float]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from training import SMALL, Small
+from training import SMALL, Small, together
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -251,21 +251,8 @@ def test_cached_features_give_the_same_losses(small: Small, tmp_path: Path, reg2
 
 def test_two_processes_train_as_one(small: Small, tmp_path: Path) -> None:
     """Two real processes (gloo) share each step: the losses are the single process's, the last short step included."""
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     run = tmp_path / "run"
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node=2",
-        "--master_addr=127.0.0.1",
-        f"--master_port={port}",
-    ]
-    arguments = [
+    given = [
         "train",
         "--data",
         small.store,
@@ -279,9 +266,7 @@ def test_two_processes_train_as_one(small: Small, tmp_path: Path) -> None:
         8,
         *SMALL,
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [*launch, "-m", "reg2rg", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    done = together([str(part) for part in given])
     assert done.returncode == 0, done.stderr[-2000:]
     ours, theirs = losses(run), losses(small.run)
     assert [s for s, _ in ours] == [s for s, _ in theirs]
