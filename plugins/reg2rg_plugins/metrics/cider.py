@@ -3,7 +3,8 @@
 Words are split at blanks. With tf-idf vectors g of the n-grams (document frequency over all references of the set), for each
 order n = 1..4: min(g_prediction, g_reference) · g_reference / (|g_prediction| |g_reference|) · exp(-d² / 2σ²), d the difference
 in bigrams and σ 6; the score is 10 times the mean over the orders. It depends on the whole set: a set of one report scores 0.
-Intervals keep the document frequencies of the full set.
+Intervals keep the document frequencies of the full set. Two passes over parts of the set keep memory flat but for the table of
+document frequencies of one order.
 """
 
 from __future__ import annotations
@@ -14,20 +15,35 @@ import numpy as np
 
 from reg2rg.contracts import GroundedReport
 
-from .ngrams import Grams, count_grams
+from .hashed import Bag, Corpus
+from .ngrams import chunks
 
 ORDERS = 4
 
 
-def _similarity(grams: Grams) -> np.ndarray:
-    """Clipped cosine of the tf-idf vectors of one order: float64 (n,)."""
-    left, right, n = grams.predicted, grams.reference, grams.n
-    highest = 1 + int(max(left.gram.max(initial=0), right.gram.max(initial=0)))
-    idf = np.log(max(n, 1)) - np.log(np.maximum(np.bincount(right.gram, minlength=highest), 1))
-    predicted, reference = left.count * idf[left.gram], right.count * idf[right.gram]
-    shared = np.minimum(predicted[grams.left], reference[grams.right]) * reference[grams.right]
-    norms = [np.sqrt(np.bincount(side.report, v * v, minlength=n)) for side, v in ((left, predicted), (right, reference))]
-    product = np.bincount(left.report[grams.left], shared, minlength=n)
+class _Rarity:
+    """Inverse document frequency of one order's n-grams: log(n / references that hold it), log n where none does."""
+
+    def __init__(self, references: Corpus, order: int) -> None:
+        held = [references.bag(part, order).gram for part in chunks(references.n)]
+        self._gram, self._count = np.unique(np.concatenate(held), return_counts=True)
+        self._most = np.log(max(references.n, 1))
+
+    def __call__(self, gram: np.ndarray) -> np.ndarray:
+        """float64, of n-gram numbers of any shape."""
+        if self._gram.size == 0:
+            return np.full(gram.shape, self._most)
+        at = np.minimum(np.searchsorted(self._gram, gram), self._gram.size - 1)
+        return self._most - np.where(self._gram[at] == gram, np.log(self._count[at]), 0.0)
+
+
+def _similarity(predicted: Bag, reference: Bag, rarity: _Rarity) -> np.ndarray:
+    """Clipped cosine of the tf-idf vectors of one order in n pairs: float64 (n,)."""
+    n = predicted.n
+    left, right = predicted.count * rarity(predicted.gram), reference.count * rarity(reference.gram)
+    i, j = predicted.shared(reference)
+    norms = [np.sqrt(np.bincount(bag.report, v * v, minlength=n)) for bag, v in ((predicted, left), (reference, right))]
+    product = np.bincount(predicted.report[i], np.minimum(left[i], right[j]) * right[j], minlength=n)
     scale = norms[0] * norms[1]
     return np.divide(product, scale, out=np.zeros(n), where=scale > 0)
 
@@ -42,16 +58,17 @@ class Cider:
 
     def statistics(self, reports: Sequence[GroundedReport]) -> np.ndarray:
         """float64 (n, 2); an empty prediction scores 0."""
-        n = len(reports)
-        total, difference = np.zeros(n), np.zeros(n)
-        for order, grams in enumerate(
-            count_grams([r.report.split() for r in reports], [r.reference.split() for r in reports], ORDERS), start=1
-        ):
-            total += _similarity(grams)
-            if order == 2:
-                difference = grams.predicted.total(n) - grams.reference.total(n)
-        score = 10.0 / ORDERS * total * np.exp(-(difference**2) / (2 * self.sigma**2))
-        return np.stack([score, np.ones(n)], axis=1)
+        vocabulary: dict[str, int] = {}
+        predictions = Corpus((r.report for r in reports), vocabulary)
+        references = Corpus((r.reference for r in reports), vocabulary)
+        total = np.zeros(len(reports))
+        for order in range(1, ORDERS + 1) if reports else ():
+            rarity = _Rarity(references, order)
+            for part in chunks(len(reports)):
+                total[part] += _similarity(predictions.bag(part, order), references.bag(part, order), rarity)
+        difference = np.maximum(predictions.lengths - 1, 0) - np.maximum(references.lengths - 1, 0)
+        score = 10.0 / ORDERS * total * np.exp(-(difference.astype(np.float64) ** 2) / (2 * self.sigma**2))
+        return np.stack([score, np.ones(len(reports))], axis=1)
 
     def combine(self, sums: np.ndarray) -> dict[str, np.ndarray]:
         """The mean from sums (..., 2)."""

@@ -254,10 +254,11 @@ def test_statistics_of_no_reports_and_zero_rows_are_neutral(metric: Bleu) -> Non
     assert all(value.shape == (2,) and math.isclose(value[1], float(once[n])) for n, value in stacked.items())
 
 
-def test_a_large_file_is_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("metric", [Bleu(), Rouge(), Cider()], ids=lambda m: m.names[0])
+def test_a_large_file_is_counted_in_parts(metric: Bleu, monkeypatch: pytest.MonkeyPatch) -> None:
     from reg2rg_plugins.metrics import ngrams
 
     reports = [pair(f"A nodule of {i} mm is seen.", f"There is a {i % 3} mm nodule.") for i in range(25)]
-    whole = Bleu().statistics(reports)
+    whole = metric.statistics(reports)
     monkeypatch.setattr(ngrams.chunks, "__defaults__", (4,))
-    np.testing.assert_array_equal(Bleu().statistics(reports), whole)
+    np.testing.assert_array_equal(metric.statistics(reports), whole)
