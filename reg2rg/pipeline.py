@@ -142,15 +142,16 @@ class Reg2RG:
         segmenter: str = "threshold",
         masks: Path | str | None = None,
         options: Mapping[str, Any] | None = None,
+        name: str = "",
     ) -> ReportResult:
         """Segments one scan and writes its grounded report.
 
-        `masks` (a folder or label map) implies the segmenter `precomputed`. Raises UserError where the scan can't be read, is
-        no chest CT, or shows none of the ten regions.
+        `masks` (a folder or label map) implies the segmenter `precomputed`; `name` is the study's id instead of the scan's.
+        Raises UserError where the scan can't be read, is no chest CT, or shows none of the ten regions.
         """
         volume = scan if isinstance(scan, Volume) else read_volume(Path(scan))
         mask = segment(volume, segmenter, masks, options)
-        study = Study(bare_name(volume.source) or "scan" if isinstance(scan, Volume) else study_id(Path(scan)))
+        study = Study(name or (bare_name(volume.source) or "scan" if isinstance(scan, Volume) else study_id(Path(scan))))
         views = make_views(volume, mask, self.model.recipe.views, REGIONS, self.model.recipe.geometry_encoder is not None)
         if not views.regions:
             raise UserError("none of the ten regions is in the field of view", volume.source, "Is it a chest CT?")

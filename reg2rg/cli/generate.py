@@ -38,6 +38,7 @@ def command(
     from ..data.store import Store
 
     store = Store(data)
+    store.chosen(split, shard)  # a misspelt split needs no model to be loaded
     from ..demo import generate_split
     from ..pipeline import Reg2RG
 

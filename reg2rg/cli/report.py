@@ -35,10 +35,13 @@ def command(
     registry().find("segmenter", segmenter)
     if not scan.exists():
         raise UserError("there is no such scan", scan, "Give a CT file, or a folder of DICOM files.")
-    from ..pipeline import Reg2RG
+    from ..ct import read_volume
+
+    volume = read_volume(scan)  # a scan that can't be read needs no model to be loaded
+    from ..pipeline import Reg2RG, study_id
 
     model = Reg2RG.from_pretrained(run, device, decoder)
-    result = model.report(scan, segmenter=segmenter, masks=masks, options=options)
+    result = model.report(volume, segmenter=segmenter, masks=masks, options=options, name=study_id(scan))
     page = result.save(out)
     if as_json:
         emit_json(result.to_json())
