@@ -1,122 +1,181 @@
-"""Runs a bench: every row is trained, its test reports written and scored; rows of a pair are compared study by study.
+"""Runs a bench: encoders, then every run in a process of its own, then the scores; what is there already is kept.
 
-A row's run lies under `rows/<fingerprint>/` and is taken from there when the bench goes on after a kill; one row's failure
-is recorded and stops no other.
+A run that fails is a line under "failures" and stops no other; the same command goes on after a kill. `bench.json` is written
+as soon as anything is done, and the tables, the page and the CSV beside it at the end.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..contracts import GroundedReport
 from ..data.store import Store
-from ..demo import generate_split, run_recipe
 from ..errors import UserError
-from ..evaluate import compare, evaluate
+from ..evaluate.labels import remembering
 from ..files import write_text
 from ..page import write_bench_page
-from ..pipeline import Reg2RG
+from ..phantom import EVIDENCE
 from ..progress import Progress, silent
 from . import paper
-from .plan import Plan, Row
+from .jobs import Ended, Job, run_jobs
+from .plan import Plan, Row, encoders
+from .row import Place, finished, make_encoder, make_run
+from .scores import Measured, differences, measure, over_seeds
+from .tables import as_csv, as_latex, as_markdown
+from .together import RANK, WORLD
 
-Labels = Mapping[str, Mapping[str, int]]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Done:
-    """A finished row: its line of bench.json and its reports."""
-
-    line: dict[str, Any]
-    reports: list[GroundedReport]
+DRAWS = 1000
 
 
 def bench(
-    plan: Plan, store: Store, out: Path, *, pretrained: bool, notes: list[str], progress: Progress = silent
-) -> dict[str, Any]:
-    """Trains and compares the plan's rows on `store`; writes bench.json and page.html into `out` and gives the document.
+    plan: Plan,
+    store: Store,
+    out: Path,
+    *,
+    pretrained: bool,
+    jobs: int = 1,
+    notes: Sequence[str] = (),
+    progress: Progress = silent,
+) -> tuple[dict[str, Any], list[str]]:
+    """Trains and compares the plan's rows on `store`, `jobs` at a time, and writes the results into `out`.
 
-    `pretrained`: whether each row's encoder is first trained on finding labels. Raises UserError where every row failed.
+    `pretrained`: whether each row's encoder is first trained on finding labels. Gives bench.json's document ({} in all but the
+    first of a launcher's processes) and the tracebacks of what failed, where REG2RG_DEBUG is set. Raises UserError where every
+    row failed.
     """
-    labels = {s.id: s.labels for s in store.studies("test") if s.labels}
-    done: dict[tuple[str, int], Done] = {}
-    failures = []
-    for number, row in enumerate(plan.rows):
-        progress("Rows", number, len(plan.rows), f"{row.name}, seed {row.seed}")
-        try:
-            done[row.name, row.seed] = _row(row, store, out, labels, pretrained, progress)
-        except UserError as error:
-            failures.append({"name": row.name, "seed": row.seed, "error": str(error)})
-    progress("Rows", len(plan.rows), len(plan.rows))
-    if not done:
-        raise UserError(f"every row failed; the first: {failures[0]['error']}", out)
-    document = {
-        "rows": [d.line for d in done.values()],
-        "comparisons": _comparisons(plan, done, labels),
-        "paper": paper.rows(list(plan.tables)),
-        "failures": failures,
-        "notes": notes,
-        "settings": _settings(plan, store),
-    }
+    place = Place(store.root, store.fingerprint(), out, pretrained)
+    failed, traces = dict[str, str](), list[str]()
+    for stage, tasks in _stages(plan, place):
+        for number, ended in enumerate(_work(tasks, jobs, progress), start=1):
+            progress(stage, number, len(tasks), ended.job.name)
+            if ended.error:
+                failed[ended.job.arguments[1].run] = ended.error
+                traces += [ended.trace] if ended.trace else []
+    if RANK != 0:
+        return {}, traces
+    document = _document(plan, place, store, failed, list(notes), progress)
+    if not document["rows"]:
+        raise UserError(f"every row failed; the first: {next(iter(failed.values()))}", out)
+    write_results(out, document)
+    return document, traces
+
+
+def write_results(out: Path, document: Mapping[str, Any]) -> None:
+    """bench.json, .csv, .md, .tex and page.html."""
     write_text(out / "bench.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / "bench.csv", as_csv(document))
+    write_text(out / "bench.md", as_markdown(document))
+    write_text(out / "bench.tex", as_latex(document))
     write_bench_page(out / "page.html", document)
-    return document
 
 
-def _row(row: Row, store: Store, out: Path, labels: Labels, pretrained: bool, progress: Progress) -> Done:
-    folder = out / "rows" / f"{row.recipe.fingerprint()}-{store.fingerprint()}"
-    finished = folder / "row.json"
-    if not finished.is_file():
-        started = time.monotonic()
-        encoder = folder / "encoder" if pretrained else None
-        run_recipe(row.recipe, store, folder / "run", encoder, seed=row.seed, progress=progress)
-        model = Reg2RG.from_pretrained(folder / "run")
-        shuffled = {"shuffle_regions": row.recipe.alignment.shuffle}
-        reports = generate_split(model, store, folder / "reports.jsonl", changes=shuffled, progress=progress)
-        parameters = sum(p.numel() for p in model.model.parameters())
-        metrics = _scores(reports, labels)
-        facts = {"metrics": metrics, "seconds": round(time.monotonic() - started, 1), "parameters": parameters}
-        write_text(finished, json.dumps(facts, indent=2) + "\n")
-    facts = json.loads(finished.read_text())
-    lines = (folder / "reports.jsonl").read_text(encoding="utf-8").splitlines()
-    line = {"name": row.name, "group": row.group, "recipe": row.recipe.name, "seed": row.seed, **facts}
-    line["steps"] = {"pretraining": row.recipe.pretraining.max_steps, "training": row.recipe.training.max_steps}
-    return Done(line, [GroundedReport.from_json(json.loads(text)) for text in lines])
+def _stages(plan: Plan, place: Place) -> Iterator[tuple[str, list[Job]]]:
+    """What is left to do: encoders first, since several runs may need the same."""
+    runs = [row for row in plan.runs.values() if finished(place, row) is None]
+    if place.pretrained:
+        yield "Encoders", [_job(make_encoder, place, row) for row in encoders(runs).values()]
+    yield "Runs", [_job(make_run, place, row) for row in runs]
 
 
-def _scores(reports: list[GroundedReport], labels: Labels) -> dict[str, Any]:
-    """The numbers of a row, with intervals over studies."""
-    found = evaluate(reports, metrics=("bleu", "meteor", "rouge", "clinical", "recognition"), labels=labels or None)
-    scores: dict[str, Any] = {k: v for k, v in found["metrics"].items() if k in ("bleu1", "bleu4", "meteor", "rougeL")}
-    if "clinical" in found:
-        micro, low_high = found["clinical"]["micro"], found["clinical"]["micro_interval"]
-        for name, key in (("precision", "precision"), ("recall", "recall"), ("micro_f1", "f1")):
-            scores[name] = {"value": micro[key], "low": low_high[key][0], "high": low_high[key][1]}
-    if "region_recognition" in found:
-        scores["recognition"] = {"value": found["region_recognition"]["accuracy"]}
-    return scores
+def _job(work: Any, place: Place, row: Row) -> Job:
+    return Job(f"{row.name}, seed {row.seed}", work, (place, row))
 
 
-def _comparisons(plan: Plan, done: Mapping[tuple[str, int], Done], labels: Labels) -> list[dict[str, Any]]:
-    seeds = sorted({row.seed for row in plan.rows})
+def _work(tasks: Sequence[Job], jobs: int, progress: Progress) -> Iterator[Ended]:
+    """Each job as it ends: in processes of their own, or, where a launcher made the processes, in this one."""
+    if WORLD == 1:
+        yield from run_jobs(tasks, jobs, progress)
+        return
+    for job in tasks:
+        try:
+            job.work(*job.arguments, progress)
+            yield Ended(job, "", 0.0, 0.0)
+        except UserError as error:
+            yield Ended(job, str(error), 0.0, 0.0)
+
+
+def _document(
+    plan: Plan, place: Place, store: Store, failed: Mapping[str, str], notes: list[str], progress: Progress
+) -> dict[str, Any]:
+    studies = store.studies("test")
+    labels = {s.id: s.labels for s in studies if s.labels} or None
+    phantom = bool(store.info.get("phantom"))
+    classes = by_class() if phantom else {}
+    facts: dict[str, dict[str, Any]] = {}
+    measured: dict[str, Measured] = {}
+    with remembering():
+        for number, (key, row) in enumerate(plan.runs.items(), start=1):
+            if (done := finished(place, row)) is not None:
+                facts[key], measured[key] = done[0], measure(done[1], labels, classes, draws=DRAWS)
+            progress("Scores", number, len(plan.runs))
+    rows = [row for row in plan.rows if row.run in measured]
+    by_name: dict[str, dict[int, Measured]] = {}
+    for row in rows:
+        by_name.setdefault(row.name, {})[row.seed] = measured[row.run]
+    return {
+        "rows": [_line(row, facts[row.run], measured[row.run]) for row in rows],
+        "summary": [_summary(name, found, rows, facts) for name, found in by_name.items()],
+        "comparisons": _comparisons(plan, by_name),
+        "paper": paper.rows(plan.tables),
+        "classes": {name: list(findings) for name, findings in classes.items()},
+        "titles": dict(plan.titles),
+        "failures": [
+            {"name": row.name, "seed": row.seed, "error": failed[row.run]}
+            for row in plan.rows
+            if row.run in failed and row.run not in measured
+        ],
+        "notes": notes,
+        "settings": {
+            "train_studies": len(store.ids("train")),
+            "test_studies": len(studies),
+            "seeds": len({row.seed for row in plan.rows}),
+            "data": place.data,
+            "draws": DRAWS,
+        },
+    }
+
+
+def by_class() -> dict[str, list[str]]:
+    """The phantom's evidence classes, each with its findings."""
+    found: dict[str, list[str]] = {}
+    for finding, name in EVIDENCE.items():
+        found.setdefault(name, []).append(finding)
+    return found
+
+
+def _line(row: Row, facts: Mapping[str, Any], measured: Measured) -> dict[str, Any]:
+    """One row of one seed, as interface.md has it; intervals are over studies."""
+    steps = {"pretraining": row.recipe.pretraining.max_steps, "training": row.recipe.training.max_steps}
+    named = {"name": row.name, "group": row.group, "recipe": row.recipe.name, "seed": row.seed, "run": row.run}
+    return {**named, "metrics": over_seeds([measured]), **facts, "steps": steps}
+
+
+def _summary(
+    name: str, found: Mapping[int, Measured], rows: Sequence[Row], facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """One row over its seeds; intervals are over seeds and studies, costs means over seeds."""
+    own = [row for row in rows if row.name == name]
+    costs = {key: [facts[row.run][key] for row in own] for key in ("seconds", "peak_mib")}
+    return {
+        "name": name,
+        "group": own[0].group,
+        "recipe": own[0].recipe.name,
+        "seeds": sorted(found),
+        "metrics": over_seeds([found[seed] for seed in sorted(found)]),
+        **{key: round(sum(values) / len(values), 1) for key, values in costs.items()},
+        "parameters": facts[own[0].run]["parameters"],
+        "trained_parameters": facts[own[0].run]["trained_parameters"],
+    }
+
+
+def _comparisons(plan: Plan, by_name: Mapping[str, Mapping[int, Measured]]) -> list[dict[str, Any]]:
+    """Each pair over the seeds that both have."""
     rows = []
     for a, b in plan.pairs:
-        for seed in seeds:
-            if (a, seed) in done and (b, seed) in done:
-                found = compare(done[a, seed].reports, done[b, seed].reports, labels=labels or None)
-                rows += [{"a": a, "b": b, "seed": seed, **number} for number in found]
+        seeds = sorted(set(by_name.get(a, ())) & set(by_name.get(b, ())))
+        if seeds:
+            found = differences([by_name[a][s] for s in seeds], [by_name[b][s] for s in seeds])
+            rows += [{"a": a, "b": b, "seeds": len(seeds), **number} for number in found]
     return rows
-
-
-def _settings(plan: Plan, store: Store) -> dict[str, Any]:
-    return {
-        "train_studies": len(store.ids("train")),
-        "test_studies": len(store.ids("test")),
-        "seeds": len({row.seed for row in plan.rows}),
-        "data": store.fingerprint(),
-    }

@@ -1,115 +1,160 @@
-"""`reg2rg bench`: trains and compares methods and ablations."""
+"""`reg2rg bench`: trains and compares methods, ablations and sweeps."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .console import emit_json, progress_bar, say, show
-from .options import SetOption
+from .console import emit_json, progress_bar, say, show_table
+from .options import EncoderOption, GeometryOption, SetOption, decoder_change
+
+if TYPE_CHECKING:
+    from ..bench.plan import Plan
 
 
 def command(
     data: Annotated[str, typer.Option(help="A store, or phantom: the bench makes its own phantoms.")] = "phantom",
-    out: Annotated[Path, typer.Option(help="Folder for the rows' runs, bench.json and page.html.")] = Path("runs/bench"),
-    ablate: Annotated[str, typer.Option(help="Ablations, comma-separated: lfd, rra, geometry, global, texture.")] = "",
-    methods: Annotated[str, typer.Option(help="Whole recipes to compare, comma-separated names or files.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder for the runs, bench.json, the tables and page.html.")] = Path("runs/bench"),
+    ablate: Annotated[str, typer.Option(help="Ablations, comma-separated: lfd, rra, geometry, global, texture, decoder.")] = "",
+    methods: Annotated[
+        str, typer.Option(help="Whole recipes to compare, comma-separated names or files: reg2rg,radfm,m3d.")
+    ] = "",
+    sweep: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE,VALUE: a row for each value of a recipe's key; repeatable.")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Recipe that ablations change; default: tiny on phantoms, else reg2rg.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each row.")] = 1,
-    studies: Annotated[int, typer.Option(min=24, help="Phantoms to make, all splits together.")] = 420,
-    profile: Annotated[Literal["demo", "strict"], typer.Option(help="Profile of the phantoms.")] = "demo",
+    volume_encoder: EncoderOption = None,
+    geometry_encoder: GeometryOption = None,
+    decoder: Annotated[str | None, typer.Option(help="Decoder plugin or folder instead of the recipe's.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each row; default: 3 on phantoms, else 1.")] = None,
+    studies: Annotated[int, typer.Option(min=24, help="Phantoms to make, all splits together.")] = 450,
+    profile: Annotated[Literal["demo", "strict"], typer.Option(help="Profile of the phantoms.")] = "strict",
     max_steps: Annotated[
         int | None,
         typer.Option(min=1, help="Training and pretraining steps of each row; default: 300 on phantoms, else the recipe's."),
     ] = None,
     set_: SetOption = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Rows that are trained at the same time; they share the cores.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show rows, parameters, estimated time; train nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print bench.json's document.")] = False,
 ) -> None:
     """Trains every row, scores its test reports and compares the pairs study by study, with the paper's rows beside.
 
-    The same command goes on where it was interrupted; finished rows are kept.
+    The same command goes on where it was interrupted; finished rows are kept, and a row that fails stops no other. Under
+    accelerate launch all GPUs train each row together.
 
-    Example: reg2rg bench --data phantom --ablate lfd --out runs/bench
+    Example: reg2rg bench --data phantom --ablate lfd,rra,geometry,global,texture --jobs 2 --out runs/bench
     """
-    from ..bench.plan import make_plan
+    from ..bench.plan import Wish, make_plan
 
     phantom = data == "phantom"
     steps = max_steps or (300 if phantom else None)
     changes: dict[str, Any] = {"training": {"max_steps": steps}, "pretraining": {"max_steps": steps}} if steps else {}
-    base = recipe or ("tiny" if phantom else "reg2rg")
-    plan = make_plan(base, _names(ablate), _names(methods), seeds, changes, set_ or [])
-
-    from ..bench.run import bench
-    from ..data.store import Store
-    from ..demo import phantom_store, splits
-
-    notes = [f"Phantoms of the profile {profile}, no patients; small models and {steps} steps."] if phantom else []
-    with progress_bar() as progress:
-        store = phantom_store(out, splits(studies), 0, profile, progress) if phantom else Store(Path(data))
-        document = bench(plan, store, out, pretrained=phantom, notes=notes, progress=progress)
+    chosen = {"volume_encoder": volume_encoder, "geometry_encoder": geometry_encoder}
+    changes |= {key: name for key, name in chosen.items() if name}
+    changes |= {"decoder": decoder_change(decoder)} if decoder else {}
+    wish = Wish(
+        base=recipe or ("tiny" if phantom else "reg2rg"),
+        ablate=_names(ablate),
+        methods=_names(methods),
+        sweeps=tuple(sweep or ()),
+        seeds=seeds or (3 if phantom else 1),
+        changes=changes,
+        sets=tuple(set_ or ()),
+        small=phantom,
+    )
+    plan = make_plan(wish)
+    if dry_run:
+        _foresee(plan, data, out, studies, profile, jobs, as_json)
+        return
+    document, traces = _run(plan, data, out, studies, profile, jobs)
+    for trace in traces:
+        say(trace)
     if as_json:
         emit_json(document)
-        return
-    for table in _tables(document):
-        show(table)
-    for failure in document["failures"]:
-        say(f"Failed: {failure['name']}, seed {failure['seed']}: {failure['error']}")
-    say(f"{out / 'page.html'}: open it in any browser.")
+    elif document:
+        _show(document, out)
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-SHOWN = {
-    "micro_f1": "finding F1",
-    "precision": "precision",
-    "recall": "recall",
-    "bleu4": "BLEU-4",
-    "rougeL": "ROUGE-L",
-    "meteor": "METEOR",
-    "recognition": "recognition",
-}
+def _run(
+    plan: Plan, data: str, out: Path, studies: int, profile: Literal["demo", "strict"], jobs: int
+) -> tuple[dict[str, Any], list[str]]:
+    from ..bench.run import bench
+    from ..bench.together import alone
+    from ..data.store import Store
+    from ..demo import phantom_store, splits
+
+    phantom = data == "phantom"
+    notes = [f"Phantoms of the profile {profile}, no patients; small models and few steps."] if phantom else []
+    with progress_bar() as progress:
+        if phantom:
+            alone(lambda: phantom_store(out, splits(studies), 0, profile, progress))
+        store = Store(out / "store" if phantom else Path(data))
+        return bench(plan, store, out, pretrained=phantom, jobs=jobs, notes=notes, progress=progress)
 
 
-def _tables(document: dict[str, Any]) -> list[Any]:
-    from rich.table import Table
+def _foresee(
+    plan: Plan, data: str, out: Path, studies: int, profile: Literal["demo", "strict"], jobs: int, as_json: bool
+) -> None:
+    from ..bench.estimate import foresee
+    from ..bench.row import Place
+    from ..data.store import Store, is_store
+    from ..demo import splits
+    from ..evaluate.tables import Table
+    from ..phantom import plan_study, report, sentences
 
-    settings = document["settings"]
-    ours = Table(title=f"{settings['test_studies']} test studies, {settings['train_studies']} for training")
-    published = Table(title="Published (other data and size; not comparable in value)")
-    for table, rows in ((ours, document["rows"]), (published, document["paper"])):
-        table.add_column("row")
-        shown = [k for k in SHOWN if any(k in row["metrics"] for row in rows)]
-        for key in shown:
-            table.add_column(SHOWN[key], justify="right")
-        for row in rows:
-            name = f"{row['table']}: {row['name']}" if "table" in row else f"{row['name']}, seed {row['seed']}"
-            table.add_row(name, *(_cell(row["metrics"].get(key)) for key in shown))
-    return [ours, _comparison_table(document), *([published] if document["paper"] else [])]
+    phantom = data == "phantom"
+    folder = out / "store" if phantom else Path(data)
+    if phantom and not is_store(folder):
+        train, texts, key = splits(studies)[0], [report(sentences(plan_study(0, i, profile))) for i in range(30)], ""
+    else:
+        store = Store(folder)
+        texts, key = [study.report for study in store.studies("train")], store.fingerprint()
+        train = len(texts)
+    found = foresee(plan, texts, train, Place(folder, key, out, phantom), jobs)
+    if as_json:
+        emit_json(found)
+        return
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for row in found["rows"]:
+        by_name.setdefault(row["name"], []).append(row)
+    table = [
+        (name, rows[0]["recipe"], _count(rows[0]["parameters"]), _count(rows[0]["steps"]), str(len(rows)), _time(rows))
+        for name, rows in by_name.items()
+    ]
+    note = (
+        f"{len(plan.runs)} runs, about {found['seconds'] / 60:,.0f} min left with --jobs {jobs} (by {found['from']}). "
+        "–: the decoder isn't on this machine."
+    )
+    show_table(Table("Plan", ("row", "recipe", "parameters", "steps", "seeds", "seconds a seed"), tuple(table), note=note))
 
 
-def _comparison_table(document: dict[str, Any]) -> Any:
-    from rich.table import Table
-
-    table = Table(title="Paired differences (bootstrap over studies)")
-    for name in ("a - b", "metric", "difference", "95 % interval", "p"):
-        table.add_column(name)
-    for row in document["comparisons"]:
-        pair = f"{row['a']} - {row['b']}, seed {row['seed']}"
-        interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]"
-        table.add_row(pair, row["metric"], f"{row['difference']:+.3f}", interval, f"{row['p']:.3f}")
-    return table
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
 
 
-def _cell(score: Any) -> str:
-    if score is None:
-        return "–"
-    if isinstance(score, dict):
-        interval = f" [{score['low']:.2f}, {score['high']:.2f}]" if "low" in score else ""
-        return f"{score['value']:.3f}{interval}"
-    return f"{score:.3f}"
+def _time(rows: list[dict[str, Any]]) -> str:
+    """Seconds of a seed, what is done already, and whose run the row shares."""
+    if rows[0]["shares"]:
+        return f"the run of {rows[0]['shares']}"
+    done = sum(row["finished"] for row in rows)
+    mean = sum(row["seconds"] for row in rows) / len(rows)
+    return f"{mean:,.0f}" + (f" ({done} of {len(rows)} done)" if done else "")
+
+
+def _show(document: dict[str, Any], out: Path) -> None:
+    from ..bench.tables import remarks, tables
+
+    for table in tables(document, narrow=True):
+        show_table(table)
+    for line in remarks(document):
+        say(line)
+    say(f"{out / 'page.html'}: open it in any browser. Beside it: bench.json, bench.csv, bench.md, bench.tex.")

@@ -7,7 +7,6 @@ from .choice import Choice
 from .evaluation import DEFAULT, PARTS, evaluate
 from .floors import floors
 from .labels import label_texts, read_labels, write_labels
-from .paired import compare
 from .reading import ReportsFile, read_reports
 from .training import read_train
 
@@ -16,7 +15,6 @@ __all__ = [
     "PARTS",
     "Choice",
     "ReportsFile",
-    "compare",
     "evaluate",
     "floors",
     "label_texts",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .tables import Table, remarks, tables
@@ -27,8 +27,13 @@ def escape(text: str) -> str:
 
 def latex(evaluation: Mapping[str, Any], floors: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     """All tables as LaTeX floats, each with its note as the caption; what was left out stands in comments at the top."""
-    comments = [_HEAD, *(f"% {' '.join(line.split())}" for line in remarks(evaluation))]
-    return "\n".join(comments) + "\n\n" + "\n\n".join(_float(table) for table in tables(evaluation, floors)) + "\n"
+    return as_latex(tables(evaluation, floors), remarks(evaluation))
+
+
+def as_latex(made: Iterable[Table], remarks: Iterable[str] = ()) -> str:
+    """Tables as LaTeX floats, remarks in comments at the top."""
+    comments = [_HEAD, *(f"% {' '.join(line.split())}" for line in remarks)]
+    return "\n".join(comments) + "\n\n" + "\n\n".join(_float(table) for table in made) + "\n"
 
 
 def _float(table: Table) -> str:

@@ -22,38 +22,9 @@ from .rows import study_key
 
 Key = tuple[str, ...]
 Number = tuple[Key, str]  # a block, and the name of a number in it
-# the name in a table → the block and the number in it
-NUMBERS: dict[str, Number] = {
-    "micro_f1": (("clinical",), "micro/f1"),
-    "macro_f1": (("clinical",), "macro/f1"),
-    "bleu1": (("metrics", "bleu"), "bleu1"),
-    "bleu4": (("metrics", "bleu"), "bleu4"),
-    "rougeL": (("metrics", "rouge"), "rougeL"),
-}
 LOWER_IS_BETTER = ("length_kl",)
 _LABELS = {f: (("clinical",), f"per_label/{f}/f1") for f in FINDINGS}
 _SHOWN = 20
-
-
-def compare(
-    a: Sequence[GroundedReport],
-    b: Sequence[GroundedReport],
-    *,
-    labels: Mapping[str, Mapping[str, int]] | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-    labeler: Named = "rules",
-) -> list[dict[str, Any]]:
-    """For each number of `NUMBERS`: {"metric", "difference" (a - b), "low", "high", "p"}; values in 0–1, p two-sided.
-
-    Raises UserError where the two don't hold the same studies.
-    """
-    if sorted(r.study for r in a) != sorted(r.study for r in b):
-        raise UserError("the two sets of reports hold different studies", fix="Generate both for the same split.")
-    order = {r.study: r for r in b}
-    pair = _Pair(list(a), [order[r.study] for r in a], ("clinical", "bleu", "rouge"), {"labels": labels, "labeler": labeler})
-    rows = pair.rows(NUMBERS, draws, seed)
-    return [{k: row[k] for k in ("metric", "difference", "low", "high", "p")} for row in rows]
 
 
 def comparison(
@@ -153,12 +124,13 @@ class _Pair:
             if name in LOWER_IS_BETTER:
                 row["lower_is_better"] = True
             if draws:
-                row |= _interval(self.drawn[0][key][number] - self.drawn[1][key][number])
+                row |= interval(self.drawn[0][key][number] - self.drawn[1][key][number])
             rows.append(row)
         return rows
 
 
-def _interval(spread: np.ndarray) -> dict[str, float]:
+def interval(spread: np.ndarray) -> dict[str, float]:
+    """The 95 % interval of drawn differences and the two-sided p of none: {"low", "high", "p"}."""
     spread = spread[np.isfinite(spread)]
     if not spread.size:
         return {"low": 0.0, "high": 0.0, "p": 1.0}

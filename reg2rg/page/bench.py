@@ -10,7 +10,13 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .summary import HEADINGS, Cell, Row, Table, cell, make_table, model_cells
+from markupsafe import Markup
+
+from .scatter import Point, scatter
+from .summary import HEADINGS, SUMMARY, Cell, Row, Table, cell, make_table, model_cells
+
+_MORE = ("precision", "recall")
+CLASS = "f1_"  # in front of an evidence class in a bench's metrics
 
 
 def metric_cells(metrics: Mapping[str, Any]) -> dict[str, Cell]:
@@ -42,6 +48,59 @@ def _averaged(runs: Sequence[Mapping[str, Cell]]) -> dict[str, Cell]:
     return cells
 
 
+def groups(bench: Mapping[str, Any]) -> list[tuple[str, Table]]:
+    """(heading, table) for each ablation, sweep or set of methods, from the rows over their seeds where the bench has them."""
+    summary = bench.get("summary") or ()
+    if not summary:
+        return [("Methods", ordered(methods(bench["rows"])))]
+    titles = bench.get("titles") or {}
+    found: dict[str, list[Row]] = {}
+    for row in summary:
+        cells = {name: c for name, c in metric_cells(row["metrics"]).items() if not name.startswith(CLASS)}
+        found.setdefault(str(row.get("group", "")), []).append(Row(str(row["name"]), "method", cells))
+    return [(str(titles.get(group, group)), make_table(rows, (*SUMMARY, *_MORE))) for group, rows in found.items()]
+
+
+def classes(bench: Mapping[str, Any]) -> Table | None:
+    """Finding F1 by evidence class, one row a method; None where the data has no classes."""
+    names = list(bench.get("classes") or ())
+    rows = [
+        Row(str(row["name"]), "method", {n: cell(row["metrics"].get(CLASS + n)) for n in names})
+        for row in bench.get("summary") or ()
+    ]
+    found = make_table(_distinct(rows), names)
+    return found if found.columns else None
+
+
+def _distinct(rows: Iterable[Row]) -> list[Row]:
+    """Rows without those that repeat the numbers of one before: the base stands in every ablation under another name."""
+    seen: list[Row] = []
+    for row in rows:
+        if all(row.cells != other.cells for other in seen):
+            seen.append(row)
+    return seen
+
+
+COSTS = {"parameters": "parameters", "seconds": "seconds of a run", "peak_mib": "peak memory, MiB"}
+
+
+def costs(bench: Mapping[str, Any]) -> tuple[list[str], list[Markup]]:
+    """The methods' names in order, and pictures of their finding F1 over what they cost."""
+    rows = [(row, cell(row["metrics"].get("micro_f1"))) for row in bench.get("summary") or ()]
+    runs: dict[tuple[Any, ...], tuple[Mapping[str, Any], Cell]] = {}
+    for row, score in rows:
+        if score.value is not None:
+            runs.setdefault((score, *(row.get(key) for key in COSTS)), (row, score))
+    pictures = []
+    for key, label in COSTS.items():
+        points = [
+            Point(str(row["name"]), float(row.get(key) or 0), c.value or 0.0, c.low or 0.0, c.high or 0.0)
+            for row, c in runs.values()
+        ]
+        pictures.append(scatter(points, label, "Finding F1, micro"))
+    return [str(row["name"]) for row, _ in runs.values()], [p for p in pictures if p]
+
+
 def ordered(rows: Iterable[Row]) -> Table:
     """A table of every metric that a row has: the known ones first, the others as they come."""
     rows = list(rows)
@@ -71,7 +130,7 @@ def comparison_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {
             "a": str(row.get("a", "")),
             "b": str(row.get("b", "")),
-            "metric": HEADINGS.get(str(row.get("metric", "")), str(row.get("metric", ""))),
+            "metric": _heading(str(row.get("metric", ""))),
             "difference": found.value,
             "low": found.low,
             "high": found.high,
@@ -80,6 +139,10 @@ def comparison_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for row, found in cells
     ]
+
+
+def _heading(metric: str) -> str:
+    return f"Finding F1, {metric.removeprefix(CLASS)}" if metric.startswith(CLASS) else HEADINGS.get(metric, metric)
 
 
 def run_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -96,6 +159,7 @@ def run_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "seed": "–" if seed is None else seed,
                 "seconds": cell(row.get("seconds")).value,
                 "parameters": f"{parameters:,}" if counted else "–",
+                "memory": cell(row.get("peak_mib")).value,
             }
         )
     return made

@@ -9,7 +9,7 @@ from typing import Any
 from ..contracts import GroundedReport, RegionMask, Volume
 from ..errors import UserError
 from ..files import write_text
-from .bench import comparison_rows, methods, ordered, paper_tables, run_rows
+from .bench import classes, comparison_rows, costs, groups, methods, paper_tables, run_rows
 from .encode import encode_study
 from .render import render
 from .study import StudyView, flat_settings, view_study, warnings
@@ -130,7 +130,11 @@ def write_bench_page(path: Path, bench: Mapping[str, Any], *, title: str = "", n
         notes=[*notes, *bench.get("notes", ())],
         rows_n=len(made),
         seeds=len({str(row.get("seed")) for row in rows}),
-        scores=ordered(made),
+        both=bool(bench.get("summary")),
+        groups=groups(bench),
+        classes=classes(bench),
+        costs=costs(bench),
+        failures=bench.get("failures") or (),
         comparisons=comparison_rows(bench.get("comparisons") or ()),
         paper=paper_tables(bench.get("paper") or ()),
         runs=run_rows(rows),

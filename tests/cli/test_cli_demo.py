@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import time
@@ -10,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from reg2rg.bench.paper import TABLES
-from reg2rg.bench.plan import ablations, make_plan
 from reg2rg.demo import splits
 from reg2rg.errors import UserError
 from reg2rg.shares import share
@@ -78,20 +77,66 @@ def test_splits_and_shards() -> None:
         share([], "0/2")
 
 
-def test_a_bench_trains_a_pair_and_shows_the_papers_table(tmp_path: Path, reg2rg: Run) -> None:
-    out = tmp_path / "bench"
-    arguments = ["bench", "--data", "phantom", "--ablate", "lfd", "--studies", 30, "--max-steps", 4, "--out", out, "--json"]
-    done = reg2rg(*arguments)
+BENCH = ("bench", "--data", "phantom", "--ablate", "lfd", "--studies", 30, "--seeds", 1, "--max-steps", 4, "--jobs", 2, "--out")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, reg2rg: Run) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("bench") / "out"
+    done = reg2rg(*BENCH, out, "--json")
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    return out, json.loads(done.stdout)
+
+
+def test_a_bench_trains_a_pair_and_shows_the_papers_table(bench: tuple[Path, dict]) -> None:
+    out, document = bench
     assert [r["name"] for r in document["rows"]] == ["LFD on", "LFD off"]
-    assert all({"name", "recipe", "seed", "metrics", "seconds", "parameters"} <= set(r) for r in document["rows"])
+    assert all({"name", "recipe", "seed", "metrics", "seconds", "parameters", "peak_mib"} <= set(r) for r in document["rows"])
     assert {(c["a"], c["b"]) for c in document["comparisons"]} == {("LFD on", "LFD off")}
     assert all({"metric", "difference", "low", "high", "p"} <= set(c) for c in document["comparisons"])
     assert {r["table"] for r in document["paper"]} == {"Table IV"}
-    assert (out / "bench.json").is_file() and "Table IV" in (out / "page.html").read_text()
-    again = reg2rg(*arguments)
-    assert json.loads(again.stdout)["rows"] == document["rows"]
+    assert set(document["classes"]) == {"detail", "bulk", "geometry", "context"}
+    assert {f"f1_{name}" for name in document["classes"]} <= set(document["summary"][0]["metrics"])
+    assert json.loads((out / "bench.json").read_text()) == document
+
+
+def test_a_bench_leaves_its_tables_in_every_form(bench: tuple[Path, dict]) -> None:
+    out, document = bench
+    assert "Table IV" in (out / "page.html").read_text()
+    assert "| *LFD on, published* |" in (out / "bench.md").read_text()
+    assert r"\textit{LFD off, published}" in (out / "bench.tex").read_text()
+    with (out / "bench.csv").open(newline="") as file:
+        rows = {(r["name"], r["seed"], r["metric"]): r["value"] for r in csv.DictReader(file)}
+    found = document["rows"][1]["metrics"]["micro_f1"]["value"]
+    assert float(rows["LFD off", "0", "micro_f1"]) == pytest.approx(found, abs=1e-6) and ("LFD on", "all", "seconds") in rows
+
+
+def test_a_bench_that_was_killed_goes_on_with_what_is_left(bench: tuple[Path, dict], reg2rg: Run) -> None:
+    out, document = bench
+    runs = {row["name"]: next((out / "runs").glob(f"{row['run']}-*")) for row in document["rows"]}
+    kept = (runs["LFD on"] / "run" / "model.safetensors").stat().st_mtime_ns
+    (runs["LFD off"] / "row.json").unlink()
+    plan = reg2rg(*BENCH, out, "--json", "--dry-run")
+    assert {(r["name"], r["finished"]) for r in json.loads(plan.stdout)["rows"]} == {("LFD on", True), ("LFD off", False)}
+    again = reg2rg(*BENCH, out, "--json")
+    assert again.returncode == 0, again.stderr
+    assert [r["metrics"] for r in json.loads(again.stdout)["rows"]] == [r["metrics"] for r in document["rows"]]
+    assert (runs["LFD on"] / "run" / "model.safetensors").stat().st_mtime_ns == kept
+
+
+def test_a_row_that_fails_stops_no_other(bench: tuple[Path, dict], reg2rg: Run, tmp_path: Path) -> None:
+    """The first row's language model isn't here; the second one's is made from scratch."""
+    out, _ = bench
+    done = reg2rg(
+        "bench", "--data", out / "store", "--out", tmp_path / "out", "--sweep", "decoder.name=llama2-7b,tiny", "--recipe", "tiny",
+        "--max-steps", 2, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert [r["name"] for r in document["rows"]] == ["decoder.name=tiny"]
+    assert [(f["name"], "weights of the decoder" in f["error"]) for f in document["failures"]] == [
+        ("decoder.name=llama2-7b", True)
+    ]
 
 
 def test_bench_faults(tmp_path: Path, reg2rg: Run) -> None:
@@ -103,12 +148,3 @@ def test_bench_faults(tmp_path: Path, reg2rg: Run) -> None:
         done = reg2rg("bench", "--out", tmp_path / "out", *options)
         assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
-
-
-def test_every_ablation_is_a_valid_recipe_with_a_table() -> None:
-    for name, ablation in ablations().items():
-        assert ablation["paper"] in TABLES
-        plan = make_plan("tiny", [name], [], seeds=2, changes={}, sets=[])
-        assert len(plan.rows) == 4 and len(plan.pairs) == 1
-        first, second = plan.rows[0].recipe, plan.rows[2].recipe
-        assert first.fingerprint() != second.fingerprint()

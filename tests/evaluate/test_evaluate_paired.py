@@ -11,7 +11,7 @@ import pytest
 from reg2rg.anatomy import FINDINGS
 from reg2rg.contracts import GroundedReport, RegionSection
 from reg2rg.errors import UserError
-from reg2rg.evaluate import compare, evaluate
+from reg2rg.evaluate import evaluate
 from reg2rg.evaluate.bootstrap import estimate
 from reg2rg.evaluate.evaluation import DEFAULT, collect
 from reg2rg.evaluate.paired import comparison
@@ -93,13 +93,6 @@ def test_pairs_that_cannot_be_made_are_said() -> None:
         comparison(good(3), [dataclasses.replace(r, reference="Something else.") for r in good(3)])
     same_but_blanks = [dataclasses.replace(r, reference=f" {r.reference} ".replace(" ", "  ")) for r in good(3)]
     assert comparison(good(3), same_but_blanks, metrics=["bleu"], ci=0)["n"] == 3
-
-
-def test_the_benchs_comparison_keeps_its_form() -> None:
-    rows = compare(good(10), poor(10), draws=50)
-    assert [set(row) for row in rows] == [{"metric", "difference", "low", "high", "p"}] * 5
-    with pytest.raises(UserError, match="different studies"):
-        compare(good(3), good(2))
 
 
 def test_a_thousand_resamples_of_the_test_set_are_quick() -> None:

@@ -1,7 +1,7 @@
 """Tiny: a small causal language model trained from scratch, with a tokenizer trained on the corpus.
 
 What makes it listen to visual tokens at this size: rotary positions, untied output, and word embeddings about as large as
-normed visual tokens (standard deviation 0.5).
+normed visual tokens (standard deviation 0.5). GPT-2's architecture has none of the three; it is there to be compared with.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ PAD, BOS, EOS, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 
 
 class Tiny:
-    """LLaMA architecture of a few layers; `tokenizer` is `word` (one token a word) or `bpe` with `vocabulary` pieces.
+    """A few layers of the `architecture` llama (rotary positions) or gpt2 (learned positions, tied output).
 
-    `seed` fixes the initial weights.
+    `tokenizer` is `word` (one token a word) or `bpe` with `vocabulary` pieces; `seed` fixes the initial weights.
     """
 
     def __init__(
@@ -32,18 +32,27 @@ class Tiny:
         embedding_std: float = 0.5,
         tokenizer: Literal["word", "bpe"] = "word",
         vocabulary: int = 4000,
+        architecture: Literal["llama", "gpt2"] = "llama",
         seed: int = 0,
     ) -> None:
         self.width, self.layers, self.heads, self.mlp, self.rope_theta = width, layers, heads, mlp, rope_theta
         self.embedding_std, self.tokenizer, self.vocabulary, self.seed = embedding_std, tokenizer, vocabulary, seed
+        self.architecture = architecture
 
     def build(self, corpus: Sequence[str] = ()) -> tuple[Any, Any]:
         """The model and its tokenizer. Raises UserError where `corpus` is empty."""
+        tokenizer = train_tokenizer(corpus, self.tokenizer, self.vocabulary)
+        special: dict[str, Any] = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            build = self._llama if self.architecture == "llama" else self._gpt2
+            return build(len(tokenizer), special), tokenizer
+
+    def _llama(self, words: int, special: dict[str, Any]) -> Any:
         from transformers import LlamaConfig, LlamaForCausalLM
 
-        tokenizer = train_tokenizer(corpus, self.tokenizer, self.vocabulary)
         config = LlamaConfig(
-            vocab_size=len(tokenizer),
+            vocab_size=words,
             hidden_size=self.width,
             intermediate_size=self.mlp,
             num_hidden_layers=self.layers,
@@ -53,20 +62,33 @@ class Tiny:
             rope_parameters={"rope_type": "default", "rope_theta": self.rope_theta},
             tie_word_embeddings=False,
             initializer_range=0.06,  # about 1 / sqrt(3 · width), as plain linear layers begin
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            **special,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            model = LlamaForCausalLM(config)
-            embeddings: Any = model.get_input_embeddings()
-            torch.nn.init.normal_(embeddings.weight, std=self.embedding_std)
-        return model, tokenizer
+        model = LlamaForCausalLM(config)
+        embeddings: Any = model.get_input_embeddings()
+        torch.nn.init.normal_(embeddings.weight, std=self.embedding_std)
+        return model
+
+    def _gpt2(self, words: int, special: dict[str, Any]) -> Any:
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        config = GPT2Config(
+            vocab_size=words,
+            n_embd=self.width,
+            n_inner=self.mlp,
+            n_layer=self.layers,
+            n_head=self.heads,
+            n_positions=1024,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            resid_pdrop=0.0,
+            **special,
+        )
+        return GPT2LMHeadModel(config)
 
 
-def train_tokenizer(corpus: Sequence[str], kind: str, vocabulary: int) -> Any:
-    """A fast tokenizer over the corpus' words; decoding gives the text back with single blanks."""
+def train_tokenizer(corpus: Sequence[str], kind: str, vocabulary: int, minimum: int = 1) -> Any:
+    """A fast tokenizer over the corpus' words that occur `minimum` times; decoding gives the text back with single blanks."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -84,7 +106,7 @@ def train_tokenizer(corpus: Sequence[str], kind: str, vocabulary: int) -> Any:
     )
     tok.decoder = decoders.Metaspace(prepend_scheme="always")
     trainer = (
-        trainers.WordLevelTrainer(special_tokens=special, vocab_size=100_000)
+        trainers.WordLevelTrainer(special_tokens=special, vocab_size=100_000, min_frequency=minimum)
         if word
         else trainers.BpeTrainer(special_tokens=special, vocab_size=vocabulary, show_progress=False)
     )
