@@ -129,6 +129,11 @@ FEATURES: tuple[tuple[str, Callable[[], str], str], ...] = (
         "reg2rg convert radbert SOURCE --out DIR (docs/weights.md), then set REG2RG_RADBERT=DIR",
     ),
     (
+        "regions by SAT",
+        _named("REG2RG_SAT", "queries.safetensors"),
+        "reg2rg convert sat SOURCE --out DIR (docs/weights.md), then set REG2RG_SAT=DIR",
+    ),
+    (
         "BERTScore, RadGraph-F1 and RaTEScore",
         _named("REG2RG_METRICS_PYTHON"),
         "python -m venv metrics && metrics/bin/pip install bert-score radgraph requests 'transformers<5' (docs/metrics.md), "

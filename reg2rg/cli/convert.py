@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..convert.layouts import KINDS
+from ..convert.layouts import DEFAULT, KINDS
 from ..errors import EXIT_USAGE, UserError, suggest
 from .console import emit_json, progress_bar, say
 from .options import RecipeOption, SetOption
@@ -19,19 +19,19 @@ def command(
     kind: Annotated[str, typer.Argument(help=KIND_HELP)],
     source: Annotated[Path, typer.Argument(help="The published file, or the folder that holds it; with --back, ours.")],
     out: Annotated[
-        Path, typer.Option(help="Folder to write: a run, an encoder or a labeler's; with --back, the official file.")
+        Path, typer.Option(help="Folder to write: a run, an encoder or a plugin's; with --back, the official file.")
     ],
     decoder: Annotated[str | None, typer.Option(help="Base language model: hub name or folder; default: the recipe's.")] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="radbert: folder with its tokenizer and config.json; default: SOURCE's, else the hub's cache."),
+        typer.Option(help="radbert, sat: folder with tokenizer and config.json; default: SOURCE's, else the hub's cache."),
     ] = None,
-    recipe: RecipeOption = "reg2rg",
+    recipe: RecipeOption = DEFAULT,
     set_: SetOption = None,
     back: Annotated[bool, typer.Option("--back", help="From ours to the official layout, bit for bit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Turns published weights into safetensors that generate, report, train --init and label take, every key checked by name.
+    """Turns published weights into safetensors that the other commands take, every key checked by name.
 
     Nothing is unpickled and nothing is fetched. A base language model on this machine that is equal to the file's, bit for bit,
     is named instead of copied.
@@ -55,9 +55,11 @@ def command(
     held = f"; the base '{result.base}' is named, not copied" if result.base_left_out else ""
     say(f"{result.out}: {result.keys} keys, {result.parameters:,} parameters{held}.")
     if not back:
+        of = "" if KINDS[kind].recipe == DEFAULT else f" --recipe {KINDS[kind].recipe}"
         uses = {
             "run": f"reg2rg report SCAN --run {out} --out REPORT",
-            "encoder": f"reg2rg train --data STORE --out RUN --init {out}",
+            "encoder": f"reg2rg train --data STORE --out RUN{of} --init {out}",
             "labeler": f"reg2rg label REPORTS --out LABELS.csv --labeler radbert --weights {out}",
+            "segmenter": f"reg2rg preprocess SOURCE --out STORE --segmenter {kind} --set weights={out}",
         }
         say(f"Next: {uses[KINDS[kind].makes]}")

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 def convert(request: Request, back: bool = False) -> Converted:
     """Runs a conversion, `back` to the official layout. Raises UserError, and leaves nothing half-written, where it can't."""
     from . import back as backwards
-    from . import encoder, labeler, run
+    from . import encoder, labeler, run, segmenter
 
     if request.kind.makes == "labeler":
         return labeler.back(request) if back else labeler.forth(request)
+    if request.kind.makes == "segmenter":
+        return segmenter.back(request) if back else segmenter.forth(request)
     if request.kind.makes == "run":
         return backwards.run(request) if back else run.forth(request)
     return backwards.parts(request) if back else encoder.forth(request)

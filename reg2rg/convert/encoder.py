@@ -1,4 +1,4 @@
-"""RadFM's visual modules → a folder for `train --init`: `encoder.safetensors` with keys `volume_encoder.…`, `adapter.…`.
+"""Published visual modules → a folder for `train --init`: `encoder.safetensors` with keys `volume_encoder.…`, `adapter.…`.
 
 In: the authors' part files, any one of them, or a whole model of which the rest is left out. Beside the weights lie the options
 that the modules were built with, and what the way back needs.
@@ -22,8 +22,8 @@ from ..files import atomic_folder, write_text
 from ..model.weights import write_tensors
 from . import job, keys, reading, settle
 from .job import Converted, Request
-from .layouts import LAYOUTS, Kind
-from .shapes import Shapes
+from .layouts import DEFAULT, LAYOUTS, Kind
+from .shapes import READS, Shapes
 
 WEIGHTS, CONFIG = "encoder.safetensors", "config.json"
 
@@ -46,7 +46,8 @@ class Part:
 def forth(request: Request) -> Converted:
     """Writes an encoder folder. Raises UserError, and leaves nothing, where a file isn't as published."""
     job.refuse_existing(request.out)
-    asked = recipes.load(request.recipe, {}, request.sets)
+    # what nobody chose is the recipe that the kind is for
+    asked = recipes.load(request.kind.recipe if request.recipe == DEFAULT else request.recipe, {}, request.sets)
     files = _files(request)
     parts = []
     for done, file in enumerate(files):
@@ -77,7 +78,8 @@ def _files(request: Request) -> list[Path]:
 
 
 def _part(file: Path, request: Request, asked: recipes.Recipe) -> Part:
-    tensors = reading.read(file)
+    known = [LAYOUTS[name] for name in request.kind.layouts]
+    tensors = reading.read(file, [group for layout in known for group in layout.nested if f"{group}." in layout.wrappers])
     layout = keys.expect(tensors, request.kind.layouts, file)
     found = keys.sort(layout, tensors, file)
     modules = settle.module_changes(layout, found.ours, asked)
@@ -89,7 +91,7 @@ def blueprint(modules: Mapping[str, Any], ours: Mapping[str, Tensor]) -> dict[st
     """The keys and shapes of the modules, without their memory."""
     out: dict[str, torch.Size] = {}
     for section, change in modules.items():
-        width = Shapes(ours, f"{section}.").size(r"latents", 1)
+        width = Shapes(ours, f"{section}.").size(READS, 1)
         filled = {} if width is None else {"width": width}
         with torch.device("meta"):
             module: nn.Module = plugins.resolve(settle.plugin_kind(section), change["name"], change["options"], **filled)
@@ -116,7 +118,7 @@ def _check_widths(parts: list[Part]) -> None:
         shapes = Shapes(part.found.ours)
         for name, key, axis in (
             ("encoder", r"volume_encoder\.to_patch_embedding\.2\.weight", 0),
-            ("adapter", r"adapter\.latents", 1),
+            ("adapter", rf"adapter\.({READS})", 1),
         ):
             if (size := shapes.size(key, axis)) is not None:
                 widths[name] = size
@@ -136,7 +138,8 @@ def _write(parts: list[Part], modules: dict[str, Any], request: Request) -> Conv
     record = record or part_record(request.kind, ours, rest)
     sources = [p.file.name for p in parts]
     about = {**modules, "converted_from": sources, "kind": request.kind.name, "reg2rg_version": __version__}
-    options = " ".join(f"--set {text}" for text in settle.unusual(modules))
+    recipe = [f"--recipe {request.kind.recipe}"] * (request.kind.recipe != DEFAULT)
+    options = " ".join([*recipe, *(f"--set {text}" for text in settle.unusual(modules))])
     request.progress("Write", 0, 1)
     with atomic_folder(request.out) as folder:
         write_tensors(folder / WEIGHTS, ours)
@@ -147,7 +150,8 @@ def _write(parts: list[Part], modules: dict[str, Any], request: Request) -> Conv
         write_text(folder / "README.md", _card(request, sources, modules, options))
         files = tuple(sorted(p.name for p in folder.iterdir()))
     request.progress("Write", 1, 1)
-    absent = [f"{name.replace('_', ' ')} isn't in it" for name in ("volume_encoder", "adapter") if name not in modules]
+    wanted = {name: None for layout in request.kind.layouts for name in LAYOUTS[layout].parts}
+    absent = [f"{name.replace('_', ' ')} isn't in it" for name in wanted if name not in modules]
     notes = [f"the {text}: {sources[0]} holds the other one alone" for text in absent]
     if options:
         notes.append(f"train with the same architecture: {options}")

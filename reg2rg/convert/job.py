@@ -28,7 +28,7 @@ OFFICIAL, REST = "official.json", "rest.safetensors"
 class Request:
     """What to convert: `recipe` and `sets` as for training, `decoder` the base language model's hub name or folder.
 
-    `tokenizer`: where a labeler's tokenizer and config.json lie, a folder or a hub name.
+    `tokenizer`: where a labeler's or a text encoder's tokenizer and config.json lie, a folder or a hub name.
     """
 
     kind: Kind

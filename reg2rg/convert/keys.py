@@ -42,9 +42,10 @@ def expect(keys: Collection[str], layouts: Iterable[str], where: Path) -> Layout
         return found
     asked = " or ".join(layout.title for layout in wanted)
     if found is not None:
-        raise UserError(
-            f"this looks like {found.title}, not {asked}", where, f"Use: reg2rg convert {kind_of(found).name} SOURCE --out DIR"
-        )
+        kind = kind_of(found)
+        same = any(layout.name in kind.layouts for layout in wanted)  # the other file of a kind that has two
+        fix = "Give that one, with this one beside it." if same else f"Use: reg2rg convert {kind.name} SOURCE --out DIR"
+        raise UserError(f"this looks like {found.title}, not {asked}", where, fix)
     for mark, what, fix in OTHERS:
         if any(re.match(mark, key) for key in keys):
             raise UserError(f"this looks like {what}, not {asked}", where, fix)
@@ -82,10 +83,14 @@ def sort(layout: Layout, tensors: Mapping[str, Tensor], where: Path) -> Sorted:
 
 def _take_twin(out: Sorted, key: str, original: str, tensors: Mapping[str, Tensor], where: Path) -> None:
     """A repeated tensor is dropped; of two equal tensors safetensors keep one, and it may be this one."""
+    name = our_name(out.layout, original, tensors)
+    if original not in tensors and name is None:
+        out.unknown.append(key)
+        return
     if original not in tensors:
-        name = str(our_name(out.layout, original, tensors))
-        out.ours[name], out.names[name] = tensors[key], key
-    elif not same_bits(tensors[key], tensors[original]):
+        original = out.names.setdefault(str(name), key)
+        out.ours.setdefault(str(name), tensors[key])
+    if not same_bits(tensors[key], tensors[original]):
         raise UserError(f"'{key}' should repeat '{original}', but differs from it", where, "The file isn't as published.")
 
 
@@ -105,7 +110,8 @@ def check(found: Sorted, wanted: Mapping[str, torch.Size], where: Path, fix: str
     missing = [str(layout.official(k)) for k in wanted if k not in found.ours]
     unknown = [*found.unknown, *(found.names[k] for k in found.ours if k not in wanted)]
     shapes = [k for k, v in found.ours.items() if k in wanted and v.shape != wanted[k]]
-    types = [k for k, v in found.ours.items() if k in wanted and not v.is_floating_point()]
+    counts = ".num_batches_tracked"  # of batch norms, whole numbers
+    types = [k for k, v in found.ours.items() if k in wanted and not (v.is_floating_point() or k.endswith(counts))]
     told = [f"{_count(missing)} missing: {listed(missing)}"] if missing else []
     told += [f"{_count(unknown)} unknown: {listed(unknown)}"] if unknown else []
     if shapes:

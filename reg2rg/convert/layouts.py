@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+DEFAULT = "reg2rg"  # the recipe where nobody chooses one
 WHOLE_FILES = ("pytorch_model.bin", "model.safetensors", "pytorch_model.bin.index.json", "model.safetensors.index.json")
 
 
@@ -18,11 +19,14 @@ WHOLE_FILES = ("pytorch_model.bin", "model.safetensors", "pytorch_model.bin.inde
 class Layout:
     """One form of official file.
 
-    `renames`: official prefix → ours, the first that fits. `twins`: a key that repeats another one, whose name is made from
-    a third (pattern, replacement). `aside`: a pattern of keys that our model has no place for → their names in
-    `rest.safetensors`, kept for the way back. `left_out`: prefixes of groups that we don't take, with what they are. `mark`:
-    a pattern of a key that this layout alone has. `parts`: our modules in it → the plugins with these parameters. `nested`:
-    the file is a mapping of these groups, not of tensors. `peft`: adapted layers may lack `.base_layer`.
+    `wrappers`: prefixes that a key may begin with, which no table below names. `renames`: official prefix → ours, the first
+    that fits. `twins`: a key that repeats another one, whose name is made from a third (pattern, replacement). `repeats`:
+    patterns of keys that repeat another one → that one's name. `aside`: a pattern of keys that our model has no place for →
+    their names in `rest.safetensors`, kept for the way back. `left_out`: prefixes of groups that we don't take, with what they
+    are. `mark`: a pattern of a key that this layout alone has. `parts`: our modules in it → the plugins with these parameters.
+    `nested`: the file is a mapping of these groups, not of tensors (what a segmenter's holds beside them isn't read). `peft`:
+    adapted layers may lack `.base_layer`. `within`: parts of official names → ours, the first that a key holds, inside a
+    renamed key.
     """
 
     name: str
@@ -36,17 +40,30 @@ class Layout:
     left_out: tuple[tuple[str, str], ...] = ()
     nested: tuple[str, ...] = ()
     peft: bool = False
+    wrappers: tuple[str, ...] = ()
+    repeats: tuple[tuple[str, str], ...] = ()
+    within: tuple[tuple[str, str], ...] = ()
+
+    def bare(self, key: str) -> str:
+        """An official key without its wrappers."""
+        for wrapper in self.wrappers:
+            key = key.removeprefix(wrapper)
+        return key
 
     def ours(self, key: str) -> str | None:
         """Our name of an official key; None where the table has no place for it."""
-        return next((new + key.removeprefix(old) for old, new in self.renames if key.startswith(old)), None)
+        key = self.bare(key)
+        found = next((new + key.removeprefix(old) for old, new in self.renames if key.startswith(old)), None)
+        return found and next((found.replace(old, new) for old, new in self.within if old in found), found)
 
     def official(self, key: str) -> str | None:
         """The official name of one of our keys; None where the layout has no place for it."""
-        return next((old + key.removeprefix(new) for old, new in self.renames if key.startswith(new)), None)
+        found = next((old + key.removeprefix(new) for old, new in self.renames if key.startswith(new)), None)
+        return found and next((found.replace(new, old) for old, new in self.within if new in found), found)
 
     def rest(self, key: str) -> str | None:
         """The name in `rest.safetensors` of an official key that is kept aside; None for any other."""
+        key = self.bare(key)
         return next((re.sub(old, new, key, count=1) for old, new in self.aside if re.match(old, key)), None)
 
     def original(self, key: str, keys: Iterable[str]) -> str | None:
@@ -54,21 +71,30 @@ class Layout:
         for twin, third, name in self.twins:
             if key == twin:
                 return next((re.sub(third, name, k) for k in keys if re.fullmatch(third, k)), None)
-        return None
+        first = bare = self.bare(key)
+        for pattern, name in self.repeats:
+            first = re.sub(pattern, name, first)
+        return None if first == bare else key.removesuffix(bare) + first
 
     def group(self, key: str) -> str | None:
         """What group a key belongs to that we don't take; None for any other."""
+        key = self.bare(key)
         return next((what for prefix, what in self.left_out if key.startswith(prefix)), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """What `reg2rg convert NAME` takes and makes: a `run`, an `encoder` folder for `train --init`, or a `labeler`'s folder."""
+    """What `reg2rg convert NAME` takes and makes: a `run`, an `encoder` folder for `train --init`, a plugin's folder.
+
+    A `segmenter`'s layouts are two: its network, and the text encoder that its prompts go through. `recipe` is the one that an
+    encoder is for.
+    """
 
     name: str
     summary: str
-    makes: Literal["run", "encoder", "labeler"]
+    makes: Literal["run", "encoder", "labeler", "segmenter"]
     layouts: tuple[str, ...]
+    recipe: str = DEFAULT
 
 
 _RADFM_GROUPS = (
@@ -82,6 +108,29 @@ _RADFM_GROUPS = (
     ("embedding_layer.transformer_decoder_mlp.", "unused heads"),
     ("embedding_layer.cls_head.", "unused heads"),
 )
+
+_MEDVINT = (
+    ("vision_model.", "volume_encoder."),
+    ("query_embed.", "adapter.query_embed."),
+    ("decoder.", "adapter.decoder."),
+)
+
+# CT-ViT beside its encoder: the half that draws volumes, and its training's parts
+_CT_VIT_REST = "dec_|to_pixels|to_patch_emb_first_frame|vgg\\.|discr\\."
+_CT_VIT_COUNTS = r"vq\._codebook\.(?:initted|cluster_size|embed_avg)$"
+
+# Swin's names in transformers before 5 → in transformers 5
+_SWIN_WITHIN = (
+    (".attention.self.query.", ".attention.q_proj."),
+    (".attention.self.key.", ".attention.k_proj."),
+    (".attention.self.value.", ".attention.v_proj."),
+    (".attention.self.relative_position_bias_table", ".attention.relative_position_bias.relative_position_bias_table"),
+    (".attention.output.dense.", ".attention.o_proj."),
+    (".intermediate.dense.", ".mlp.fc1."),
+    (".output.dense.", ".mlp.fc2."),
+)
+# constant numbers of its windows
+_SWIN_INDEX = r"(?:encoder\.layers\.\d+\.blocks\.\d+\.attention\.)(?:self|relative_position_bias)\.relative_position_index$"
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
@@ -142,6 +191,99 @@ LAYOUTS: dict[str, Layout] = {
             nested=("perceiver", "fc"),
         ),
         Layout(
+            name="m3d",
+            title="M3D-LaMed's whole model",
+            files=WHOLE_FILES,
+            mark=r"model\.vision_tower\.",
+            renames=(("model.vision_tower.vision_tower.", "volume_encoder."),),
+            parts={"volume_encoder": "m3d-vit"},
+            aside=((r"model\.mm_projector\.", "mm_projector."),),
+            left_out=(
+                ("model.seg_module.", "the segmentation heads"),
+                ("model.seg_projector.", "the segmentation heads"),
+                *((part, "the language model") for part in ("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.")),
+            ),
+        ),
+        Layout(
+            name="m3d-vit",
+            title="M3D-CLIP's ViT",
+            files=("pretrained_ViT.bin",),
+            mark=r"patch_embedding\.(position_embeddings$|patch_embeddings\.)",
+            renames=(("", "volume_encoder."),),
+            parts={"volume_encoder": "m3d-vit"},
+        ),
+        Layout(
+            name="ct2rep",
+            title="CT2Rep's whole model",
+            files=("model_best.pth", "current_checkpoint.pth"),
+            mark=r"visual_extractor\.model\.",
+            renames=(("visual_extractor.model.", "volume_encoder."),),
+            parts={"volume_encoder": "ct-vit"},
+            nested=("state_dict",),
+            wrappers=("state_dict.",),
+            aside=((rf"visual_extractor\.model\.({_CT_VIT_COUNTS})", r"\1"),),
+            left_out=(
+                ("encoder_decoder.", "the report decoder"),
+                ("visual_extractor.model.dec_", "the volume decoder"),
+                ("visual_extractor.model.to_pixels", "the volume decoder"),
+                ("visual_extractor.model.to_patch_emb_first_frame", "the volume decoder"),
+                ("visual_extractor.model.vgg.", "its training's parts"),
+                ("visual_extractor.model.discr.", "its training's parts"),
+            ),
+        ),
+        Layout(
+            name="ct-vit",
+            title="CT-ViT",
+            files=("CTVIT.pt", "ctvit.pt"),
+            mark=r"enc_spatial_transformer\.",
+            renames=(("", "volume_encoder."),),
+            parts={"volume_encoder": "ct-vit"},
+            aside=((rf"({_CT_VIT_REST}|{_CT_VIT_COUNTS})", r"\1"),),
+        ),
+        Layout(
+            name="medvint",
+            title="MedVInT's whole model",
+            files=WHOLE_FILES,
+            mark=r"llamacasual\.",
+            renames=_MEDVINT,
+            parts={"volume_encoder": "pmc-clip", "adapter": "query-decoder"},
+            aside=((r"(fc_l[12]\.)", r"\1"),),
+            left_out=(("llamacasual.", "the language model"),),
+        ),
+        Layout(
+            name="medvint-visual",
+            title="MedVInT's visual modules",
+            files=("medvint_visual.bin",),
+            mark=r"(vision_model\.\d+|decoder\.layers\.0\.multihead_attn)\.",
+            renames=_MEDVINT,
+            parts={"volume_encoder": "pmc-clip", "adapter": "query-decoder"},
+            aside=((r"(fc_l[12]\.)", r"\1"),),
+        ),
+        Layout(
+            name="r2gengpt",
+            title="R2GenGPT's checkpoint",
+            files=("checkpoint.pth",),
+            mark=r"(visual_encoder|llama_proj)\.",
+            renames=(("visual_encoder.", "volume_encoder.swin."),),
+            parts={"volume_encoder": "swin"},
+            nested=("model",),
+            wrappers=("model.",),
+            aside=((rf"visual_encoder\.({_SWIN_INDEX})", r"\1"), (r"(llama_proj|layer_norm)\.", r"\1.")),
+            left_out=(("llama_model.", "the language model"),),
+            within=_SWIN_WITHIN,
+        ),
+        Layout(
+            name="swin",
+            title="a Swin transformer",
+            files=("model.safetensors", "pytorch_model.bin"),
+            mark=r"embeddings\.patch_embeddings\.projection\.",
+            renames=(("", "volume_encoder.swin."),),
+            parts={"volume_encoder": "swin"},
+            wrappers=("swin.",),
+            aside=((rf"({_SWIN_INDEX}|classifier\.)", r"\1"),),
+            within=_SWIN_WITHIN,
+        ),
+        Layout(
             name="radbert",
             title="RadBERT's classifier",
             files=("RadBertClassifier.pth", "RadBertClassifier_best.pth", "model.safetensors"),
@@ -150,6 +292,44 @@ LAYOUTS: dict[str, Layout] = {
             parts={},
             # constant numbers of the embeddings, which older transformers stored
             aside=((r"(model\.embeddings\.(position_ids|token_type_ids))$", r"\1"),),
+        ),
+        Layout(
+            name="sat",
+            title="SAT's network",
+            files=("SAT_Pro.pth", "SAT_Nano.pth"),
+            mark=r"backbone\.(decoder\.)?encoder\.",
+            renames=(
+                ("backbone.", "backbone."),
+                ("projection_layer.", "projection_layer."),
+                ("transformer_decoder.", "transformer_decoder."),
+                ("mask_embed_proj.", "mask_embed_proj."),
+            ),
+            parts={"segmenter": "sat"},
+            nested=("model_state_dict",),
+            wrappers=("model_state_dict.", "module."),  # the training's record, and the name that its parallel form adds
+            # the decoder holds the encoder once more, and each block its convolution and norm
+            repeats=(
+                (r"^backbone\.decoder\.encoder\.", "backbone.encoder."),
+                (r"\.all_modules\.0\.", ".conv."),
+                (r"\.all_modules\.1\.", ".norm."),
+            ),
+            # heads of the coarser maps, which only training uses
+            aside=((r"(mid_mask_embed_proj\.)", r"\1"),),
+        ),
+        Layout(
+            name="sat-text",
+            title="SAT's text encoder",
+            files=("text_encoder.pth",),
+            mark=r"(text_tower|modality_embed)\.",
+            renames=(
+                ("text_tower.", "text_tower."),
+                ("projection_layer.", "projection_layer."),
+                ("modality_embed.", "modality_embed."),
+            ),
+            parts={"segmenter": "sat"},
+            nested=("model_state_dict",),
+            wrappers=("model_state_dict.", "module."),
+            aside=((r"(text_tower\.\w+\.embeddings\.(position_ids|token_type_ids))$", r"\1"),),
         ),
     )
 }
@@ -164,7 +344,29 @@ KINDS: dict[str, Kind] = {
             "encoder",
             ("radfm-vit3d", "radfm-perceiver", "radfm"),
         ),
+        Kind("m3d", "M3D-CLIP's ViT, or M3D-LaMed's whole model → an encoder", "encoder", ("m3d-vit", "m3d"), "m3d"),
+        Kind("ct2rep", "CT-ViT, or CT2Rep's whole model → an encoder", "encoder", ("ct-vit", "ct2rep"), "ct2rep"),
+        Kind(
+            "medvint",
+            "MedVInT's cut ResNet and query decoder, or its whole model → an encoder",
+            "encoder",
+            ("medvint-visual", "medvint"),
+            "medvint",
+        ),
+        Kind(
+            "r2gengpt",
+            "a Swin transformer, or R2GenGPT's checkpoint with one → an encoder",
+            "encoder",
+            ("swin", "r2gengpt"),
+            "r2gengpt",
+        ),
         Kind("radbert", "CT-RATE's text classifier (RadBertClassifier.pth) → the labeler's weights", "labeler", ("radbert",)),
+        Kind(
+            "sat",
+            "SAT's network and text encoder (SAT_Pro.pth, text_encoder.pth) → the segmenter's weights",
+            "segmenter",
+            ("sat", "sat-text"),
+        ),
     )
 }
 
@@ -186,7 +388,7 @@ OTHERS: tuple[tuple[str, str, str], ...] = (
 def recognise(keys: Iterable[str]) -> Layout | None:
     """The layout that a file's keys belong to, or None."""
     keys = list(keys)
-    return next((layout for layout in LAYOUTS.values() if any(re.match(layout.mark, key) for key in keys)), None)
+    return next((layout for layout in LAYOUTS.values() if any(re.match(layout.mark, layout.bare(key)) for key in keys)), None)
 
 
 def kind_of(layout: Layout) -> Kind:

@@ -36,10 +36,11 @@ def find(source: Path, files: Sequence[str]) -> Path | None:
     return next((source / name for name in files if (source / name).is_file()), None)
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read(path: Path, only: Sequence[str] = ()) -> dict[str, Tensor]:
     """The tensors of a weights file or of the shards that an index names, in the file's order; groups joined with a dot.
 
-    Raises UserError where the file is broken, cut off, no weights file, or holds objects other than tensors.
+    `only`: where a torch file holds one of these groups, nothing beside them is looked at (a training's record). Raises
+    UserError where the file is broken, cut off, no weights file, or holds objects other than tensors.
     """
     if path.name.endswith(".index.json"):
         return _read_shards(path)
@@ -47,9 +48,9 @@ def read(path: Path) -> dict[str, Tensor]:
     if _is_safetensors(head, path):
         return _read_safetensors(path)
     if head.startswith(b"PK\x03\x04"):
-        return _flat(_read_torch(path, mmap=True), path)
+        return _flat(_within(_read_torch(path, mmap=True), only), path)
     if head[:1] == b"\x80":  # torch before 1.6: one pickle stream, which can't be mapped
-        return _flat(_read_torch(path, mmap=False), path)
+        return _flat(_within(_read_torch(path, mmap=False), only), path)
     raise UserError(*_no_weights(head, path))
 
 
@@ -106,6 +107,12 @@ def _read_torch(path: Path, mmap: bool) -> Any:
 def _short(error: Exception) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0].split(". ")[0].rstrip(".:")[:120]
+
+
+def _within(data: Any, only: Sequence[str]) -> Any:
+    """The groups named `only` where a mapping holds any of them; else all."""
+    kept = {key: data[key] for key in only if key in data} if isinstance(data, Mapping) else {}
+    return kept or data
 
 
 def _flat(data: Any, path: Path) -> dict[str, Tensor]:

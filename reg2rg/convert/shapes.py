@@ -42,6 +42,16 @@ SIZES: dict[str, dict[str, tuple[str, int]]] = {
     "perceiver": {"tokens": (r"latents", 0), "width": (r"norm\.\w+|layers\.\d+\.0\.norm_\w+\.\w+", 0)},
 }
 SIZES["mask-vit"] = SIZES["vit3d"]
+SIZES |= {
+    "m3d-vit": {"width": (r"cls_token|norm\.weight", -1), "mlp": (r"blocks\.\d+\.mlp\.linear1\.\w+", 0)},
+    "ct-vit": {"width": (r"to_patch_emb\.[23]\.\w+|\w+\.norm_out\.gamma", 0), "words": (r"vq\._codebook\.embed", 1)},
+    "pmc-clip": {"base": (r"6\.weight|10\.\d+\.conv1\.weight", 0)},
+    "query-decoder": {"tokens": (r"query_embed\.weight", 0), "mlp": (r"decoder\.layers\.\d+\.linear1\.\w+", 0)},
+    "swin": {"embedding": (r"swin\.embeddings\.norm\.\w+", 0)},
+}
+
+# an adapter's key whose second axis is the width that it reads
+READS = r"latents|query_embed\.weight"
 
 
 class Shapes:
@@ -74,7 +84,7 @@ def options(plugin: str, kind: str, shapes: Shapes, given: Mapping[str, Any], wh
     known = plugins.parameters(plugins.target_of(kind, plugin))
     facts = {**{k: p.default for k, p in known.items()}, **given}
     out = {k: found for k, (pattern, axis) in SIZES[plugin].items() if (found := shapes.size(pattern, axis)) is not None}
-    return (_perceiver if plugin == "perceiver" else _vit)(shapes, facts, out, where)
+    return READERS.get(plugin, _vit)(shapes, facts, out, where)
 
 
 def _vit(shapes: Shapes, facts: Mapping[str, Any], out: dict[str, Any], where: str) -> dict[str, Any]:
@@ -83,12 +93,7 @@ def _vit(shapes: Shapes, facts: Mapping[str, Any], out: dict[str, Any], where: s
     out |= _heads(inner, int(facts.get("head_dim", VISION_HEAD)), where)
     patch, channels = tuple(int(p) for p in facts["patch"]), int(facts.get("channels", 1))
     values = shapes.size(r"to_patch_embedding\.2\.weight|to_patch_embedding\.1\.\w+", -1)
-    if values is not None and values != math.prod(patch) * channels:
-        raise UserError(
-            f"a patch of the checkpoint has {values} values, but {patch} voxels with {channels} channel"
-            f"{'s' * (channels != 1)} make {math.prod(patch) * channels}",
-            fix=f"Say its sides with: --set {where}.options.patch=[H,W,D]",
-        )
+    _patch_of(values, patch, channels, where)
     tables = [shapes.size(rf"pos_embedding\.{axis}_embed\.weight", 0) for axis in ("row", "col", "dep")]
     if all(tables):
         out["capacity"] = [int(n or 0) * p for n, p in zip(tables, patch, strict=True)]
@@ -104,6 +109,66 @@ def _perceiver(shapes: Shapes, facts: Mapping[str, Any], out: dict[str, Any], wh
     return out
 
 
+def _m3d(shapes: Shapes, facts: Mapping[str, Any], out: dict[str, Any], where: str) -> dict[str, Any]:
+    out |= _whole("depth", shapes.count(r"blocks\.(\d+)\."))
+    patch, capacity = tuple(int(p) for p in facts["patch"]), tuple(int(n) for n in facts["capacity"])
+    _patch_of(shapes.size(r"patch_embedding\.patch_embeddings\.1\.weight", 1), patch, 1, where)
+    places = shapes.size(r"patch_embedding\.position_embeddings", 1)
+    if places is not None and places != math.prod(n // p for n, p in zip(capacity, patch, strict=True)):
+        what = f"the checkpoint has {places} places, not those of {capacity} voxels in patches of {patch}"
+        raise UserError(what, fix=f"Say the size that it was trained at with: --set {where}.options.capacity=[H,W,D]")
+    return {**out, "patch": list(patch), "capacity": list(capacity), "heads": int(facts["heads"])}
+
+
+def _ct_vit(shapes: Shapes, facts: Mapping[str, Any], out: dict[str, Any], where: str) -> dict[str, Any]:
+    patch = tuple(int(p) for p in facts["patch"])
+    _patch_of(shapes.size(r"to_patch_emb\.2\.weight|to_patch_emb\.1\.\w+", -1), patch, 1, where)
+    out |= _whole("depth", shapes.count(r"enc_spatial_transformer\.layers\.(\d+)\."))
+    out |= _whole("head_dim", shapes.size(r".*\.1\.[qk]_scale", 0))
+    out |= _whole("heads", shapes.size(r".*\.1\.null_kv", 0))
+    return {**out, "patch": list(patch)}
+
+
+def _resnet(shapes: Shapes, facts: Mapping[str, Any], out: dict[str, Any], where: str) -> dict[str, Any]:
+    counts = [shapes.count(rf"{stage}\.(\d+)\.") for stage in (10, 11, 12)]
+    channels = shapes.size(r"0\.weight", 1)
+    return {**out, **({"blocks": counts} if all(counts) else {}), **_unless(channels, COLOURS)}
+
+
+def _query_decoder(shapes: Shapes, facts: Mapping[str, Any], out: dict[str, Any], where: str) -> dict[str, Any]:
+    return {**out, **_whole("depth", shapes.count(r"decoder\.layers\.(\d+)\.")), "heads": int(facts["heads"])}
+
+
+def _swin(shapes: Shapes, facts: Mapping[str, Any], out: dict[str, Any], where: str) -> dict[str, Any]:
+    stages = range(shapes.count(r"swin\.encoder\.layers\.(\d+)\.") or 0)
+    block, table = r"swin\.encoder\.layers\.{}\.blocks\.", r"attention\.relative_position_bias\.relative_position_bias_table"
+    depths = [shapes.count(block.format(i) + r"(\d+)\.") for i in stages]
+    heads = [shapes.size(block.format(i) + r"\d+\." + table, 1) for i in stages]
+    if stages and all(depths) and all(heads):
+        out |= {"depths": depths, "heads": heads}
+    entries = shapes.size(rf".*\.{table}", 0)  # (2 · window - 1)²
+    window = None if entries is None else (math.isqrt(entries) + 1) // 2
+    patch, channels = (shapes.size(r"swin\.embeddings\.patch_embeddings\.projection\.weight", axis) for axis in (2, 1))
+    return {**out, **_whole("patch", patch), **_whole("window", window), **_unless(channels, COLOURS)}
+
+
+COLOURS = 3  # the channels of pictures, which published 2-D encoders are built for
+
+
+def _unless(channels: int | None, usual: int) -> dict[str, int]:
+    return {} if channels in (None, usual) else _whole("channels", channels)
+
+
+def _patch_of(values: int | None, patch: tuple[int, ...], channels: int, where: str) -> None:
+    """Raises UserError where a patch of the checkpoint has other values than these sides make."""
+    if values is not None and values != math.prod(patch) * channels:
+        raise UserError(
+            f"a patch of the checkpoint has {values} values, but {patch} voxels with {channels} channel"
+            f"{'s' * (channels != 1)} make {math.prod(patch) * channels}",
+            fix=f"Say its sides with: --set {where}.options.patch=[H,W,D]",
+        )
+
+
 def _whole(name: str, value: int | None) -> dict[str, int]:
     return {} if value is None else {name: value}
 
@@ -117,6 +182,17 @@ def _heads(inner: int | None, head: int, where: str) -> dict[str, int]:
             fix=f"Say the width of a head with: --set {where}.options.head_dim=N",
         )
     return {"heads": inner // head, "head_dim": head}
+
+
+# plugin → how its options are read from shapes; the others are ViTs of the paper's kind
+READERS = {
+    "perceiver": _perceiver,
+    "m3d-vit": _m3d,
+    "ct-vit": _ct_vit,
+    "pmc-clip": _resnet,
+    "query-decoder": _query_decoder,
+    "swin": _swin,
+}
 
 
 def lora(shapes: Shapes) -> dict[str, Any] | None:
