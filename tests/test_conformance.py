@@ -14,11 +14,14 @@ from reg2rg.conformance import Verdict, conform
 from reg2rg.contracts import RegionMask
 from reg2rg.errors import UserError
 
-HEAVY = {("volume-encoder", "vit3d")}  # 66 million weights, thrice
+# tens of millions of weights, thrice; tried small below
+HEAVY = {("decoder", "r2gen"), *(("volume-encoder", name) for name in ("vit3d", "m3d-vit", "ct-vit", "swin"))}
 WANTS_OPTIONS = {  # weights that aren't here
-    *(("decoder", name) for name in ("hf", "llama2-7b")),
+    *(("decoder", name) for name in ("hf", "llama2-7b", "gpt2")),
     *(("metric", name) for name in ("bertscore", "radgraph", "ratescore")),
     ("labeler", "radbert"),
+    *(("segmenter", name) for name in ("sat", "totalsegmentator")),
+    ("splitter", "llm"),
 }
 DEFAULTS = [(o.kind, o.name) for o in plugins.registry().offers if o.package == "reg2rg"]
 
@@ -32,9 +35,20 @@ def test_the_default_plugins_keep_their_contracts(kind: str, name: str) -> None:
     assert len(verdict.outcomes) >= 4
 
 
-def test_a_large_plugin_is_tried_at_a_size_of_ones_own() -> None:
-    small = {"capacity": [64, 64, 32], "patch": [32, 32, 8], "width": 24, "depth": 1, "heads": 2, "head_dim": 8, "mlp": 16}
-    verdict = conform("volume-encoder", "vit3d", small)
+SMALL: dict[tuple[str, str], dict[str, Any]] = {
+    ("volume-encoder", "vit3d"): {
+        "capacity": [64, 64, 32], "patch": [32, 32, 8], "width": 24, "depth": 1, "heads": 2, "head_dim": 8, "mlp": 16
+    },
+    ("volume-encoder", "m3d-vit"): {"width": 24, "depth": 1, "heads": 2, "mlp": 16},
+    ("volume-encoder", "ct-vit"): {"width": 24, "depth": 1, "heads": 2, "words": 16},
+    ("volume-encoder", "swin"): {"embedding": 8, "depths": [1, 1], "heads": [1, 2]},
+    ("decoder", "r2gen"): {"source": 2, "width": 32, "layers": 1, "heads": 2, "mlp": 32},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name"), SMALL)
+def test_a_large_plugin_is_tried_at_a_size_of_ones_own(kind: str, name: str) -> None:
+    verdict = conform(kind, name, SMALL[kind, name])
     assert verdict.passed, str(verdict)
 
 
@@ -148,6 +162,16 @@ SPLITTERS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("broken", "said"), SPLITTERS)
 def test_a_broken_splitter_is_found(judge: Any, broken: Any, said: str) -> None:
     assert said in failed(judge("splitter", type("Broken", (), {"split": broken})))
+
+
+def test_a_splitter_of_batches_must_agree_with_itself(judge: Any) -> None:
+    def split(self: Any, report: str) -> dict[str, str]:
+        return {"lung": report} if report else {}
+
+    both = {"split": split, "split_all": lambda self, reports: [split(self, report) for report in reports]}
+    assert judge("splitter", type("Sound", (), both)).passed
+    broken = type("Broken", (), {**both, "split_all": lambda self, reports: [split(self, reports[0])] * len(reports)})
+    assert "split_all" in failed(judge("splitter", broken))
 
 
 class Segmenter:

@@ -11,6 +11,9 @@ def register_segmenters(register: Register) -> None:
     at = "reg2rg_plugins.segmenters"
     register("precomputed", f"{at}.precomputed:Precomputed", summary="masks from a folder or a label map")
     register("threshold", f"{at}.threshold:Threshold", summary="classical rules on HU, no weights, rough")
+    register("sat", f"{at}.sat:SAT", summary="SAT, text-prompted, Nano or Pro, from a local folder of weights")
+    what = "TotalSegmentator by its own package, in this Python or in another"
+    register("totalsegmentator", f"{at}.totalsegmentator:TotalSegmentator", summary=what)
 
 
 @hookimpl
@@ -18,13 +21,20 @@ def register_volume_encoders(register: Register) -> None:
     """Volume encoders f_V."""
     at = "reg2rg_plugins.volume_encoders"
     register("vit3d", f"{at}.vit3d:ViT3D", summary="3-D vision transformer of the paper (Eqs. 3, 7)")
+    register("m3d-vit", f"{at}.m3d_vit:M3DViT", summary="M3D's 3-D ViT with a class token")
+    register("ct-vit", f"{at}.ct_vit:CTViT", summary="CT2Rep's CT-ViT: slabs, then depth, then words of a codebook")
+    register("pmc-clip", f"{at}.pmc_clip:PmcClip", summary="MedVInT's cut ResNet-50, slices as channels")
+    register("swin", f"{at}.swin:Swin", summary="R2GenGPT's Swin transformer, slices as channels")
     register("conv3d", f"{at}.conv3d:Conv3D", summary="three strided convolutions, for small volumes and the demo")
 
 
 @hookimpl
 def register_adapters(register: Register) -> None:
     """Adapters f_A."""
-    register("perceiver", "reg2rg_plugins.adapters.perceiver:Perceiver", summary="Perceiver resampler (Eqs. 3, 7)")
+    at = "reg2rg_plugins.adapters"
+    register("perceiver", f"{at}.perceiver:Perceiver", summary="Perceiver resampler (Eqs. 3, 7)")
+    register("pool", f"{at}.pool:Pool", summary="average pooling of a grid of tokens")
+    register("query-decoder", f"{at}.query_decoder:QueryDecoder", summary="MedVInT's learned queries, a DETR decoder")
 
 
 @hookimpl
@@ -41,6 +51,8 @@ def register_decoders(register: Register) -> None:
     at = "reg2rg_plugins.decoders"
     register("tiny", f"{at}.tiny:Tiny", summary="small causal LM from scratch, tokenizer trained on the corpus")
     register("hf", f"{at}.hf:HuggingFace", summary="any Hugging Face causal LM, by hub name or folder")
+    register("gpt2", f"{at}.hf:GPT2", summary="GPT-2, the paper's small decoder (Table VI)")
+    register("r2gen", f"{at}.r2gen:R2Gen", summary="CT2Rep's memory-driven decoder from scratch, words of the corpus")
     register("llama2-7b", f"{at}.hf:Llama2", summary="Llama-2-7b-chat, the paper's decoder")
 
 
@@ -68,4 +80,6 @@ def register_labelers(register: Register) -> None:
 @hookimpl
 def register_splitters(register: Register) -> None:
     """Splitters of free reports."""
-    register("rules", "reg2rg_plugins.splitters.rules:Rules", summary="sentence to region by anatomy words")
+    at = "reg2rg_plugins.splitters"
+    register("rules", f"{at}.rules:Rules", summary="sentence to region by anatomy words")
+    register("llm", f"{at}.llm:LLM", summary="sentence to region by a chat model that can write nothing else")

@@ -6,12 +6,8 @@ once and kept; it is told to stay offline, so that weights come from folders onl
 
 from __future__ import annotations
 
-import functools
 import json
 import os
-import subprocess
-import tempfile
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,8 +17,11 @@ import numpy as np
 from reg2rg.contracts import GroundedReport
 from reg2rg.errors import UserError
 
+from ..elsewhere import OtherPython, other_python
+
 VARIABLE = "REG2RG_METRICS_PYTHON"  # the Python that has the metrics' packages
 CHUNK = 32  # pairs in one request
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 Progress = Callable[..., None]
 
 
@@ -41,7 +40,8 @@ class Elsewhere:
         if not given:
             raise UserError(f"the metric '{self.tool}' needs a Python of its own, and none is named", fix=self.how())
         self.progress = progress
-        self._ask = _worker(given, self.tool, json.dumps(settings, sort_keys=True), self.how())
+        script, arguments = Path(__file__).with_name("worker.py"), (self.tool, json.dumps(settings, sort_keys=True))
+        self._ask = other_python(f"the metric '{self.tool}'", given, script, arguments, self.how(), OFFLINE)
 
     @classmethod
     def how(cls) -> str:
@@ -57,7 +57,7 @@ class Elsewhere:
         for start in range(0, len(asked), CHUNK):
             self._tell(start, len(asked))
             chunk = asked[start : start + CHUNK]
-            known |= dict(zip(chunk, self._ask.scores(chunk, len(self.names)), strict=True))
+            known |= dict(zip(chunk, _scores(self._ask, chunk, len(self.names)), strict=True))
         self._tell(len(asked), len(asked))
         nothing = [0.0] * len(self.names)
         return np.array([[*known.get(pair, nothing), 1.0] for pair in pairs], dtype=np.float64).reshape(-1, len(self.names) + 1)
@@ -71,82 +71,13 @@ class Elsewhere:
             self.progress(self.tool, done, total)
 
 
-class Worker:
-    """A running worker.py. Raises UserError where it can't be started or says why it failed."""
-
-    def __init__(self, python: str, tool: str, settings: str, how: str) -> None:
-        self.python, self.tool, self.how = python, tool, how
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        script = Path(__file__).with_name("worker.py").read_text(encoding="utf-8")
-        offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        try:
-            self._process = subprocess.Popen(
-                [str(Path(python).expanduser()), "-c", script, tool, settings],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                encoding="utf-8",
-                env={**os.environ, **offline},
-            )
-        except OSError as error:
-            raise UserError(f"the metric '{tool}' can't start its Python ({error.strerror})", python, how) from error
-        weakref.finalize(self, _stop, self._process)
-        self._read()
-
-    def scores(self, pairs: Sequence[tuple[str, str]], width: int) -> list[list[float]]:
-        """`width` numbers for each pair (report, reference)."""
-        assert self._process.stdin is not None
-        try:
-            reports, references = zip(*pairs, strict=True)
-            self._process.stdin.write(json.dumps({"reports": reports, "references": references}) + "\n")
-            self._process.stdin.flush()
-        except OSError as error:
-            raise self._failed("it ended") from error
-        rows = self._read()
-        if np.shape(rows) != (len(pairs), width) or not np.isfinite(rows).all():
-            raise self._failed(
-                f"it gave numbers of shape {np.shape(rows)}, or some that aren't finite, for {len(pairs)} reports"
-            )
-        return rows
-
-    def _read(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        try:
-            answer = json.loads(line)
-        except ValueError as error:
-            raise self._failed(self._last_words()) from error
-        if isinstance(answer, dict) and "error" in answer:
-            raise self._failed(answer["error"])
-        return answer
-
-    def _failed(self, reason: str) -> UserError:
-        _worker.cache_clear()  # the next metric starts another one
-        return UserError(f"the metric '{self.tool}' failed in its Python ({reason.rstrip('.')})", self.python, self.how)
-
-    def _last_words(self) -> str:
-        """The last line that the process wrote before it ended."""
-        self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        return lines[-1][:300] if lines else f"it ended with code {self._process.returncode}"
-
-
-@functools.lru_cache(maxsize=4)
-def _worker(python: str, tool: str, settings: str, how: str) -> Worker:
-    return Worker(python, tool, settings, how)
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """Ends a worker: it stops by itself when there is nothing more to read, and is made to where it doesn't."""
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _scores(worker: OtherPython, pairs: Sequence[tuple[str, str]], width: int) -> list[list[float]]:
+    """`width` numbers for each pair (report, reference)."""
+    reports, references = zip(*pairs, strict=True)
+    rows: list[list[float]] = worker.ask({"reports": reports, "references": references})
+    if np.shape(rows) != (len(pairs), width) or not np.isfinite(rows).all():
+        raise worker.failed(f"it gave numbers of shape {np.shape(rows)}, or some that aren't finite, for {len(pairs)} reports")
+    return rows
 
 
 def folder(given: str | None, option: str, files: Sequence[str], what: str) -> str:

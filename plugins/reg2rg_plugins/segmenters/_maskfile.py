@@ -1,30 +1,35 @@
-"""A mask file on disk → whole numbers in RAS+ that lie on the volume's grid, or a refusal that says how far off it is."""
+"""A mask file on disk → its values as stored with their place in the world, and those as booleans or labels."""
 
 from __future__ import annotations
 
 import dataclasses
 import gzip
+import html
+import re
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from reg2rg.contracts import Volume
 from reg2rg.errors import UserError
+
+from ._maskgrid import MEND, size
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 INSIDE = 0.5  # a probability counts as inside from here on
-OFF_MM = 1e-2  # so far a corner may lie from the volume's
-_MEND = "Resample the masks to the CT's grid, or give the CT that they were drawn on."
+LARGEST = 1 << 20  # a label above this is taken for a fault, not for a name
+_PIECE = 1 << 22  # values looked at at once
+_NAMED = re.compile(r'<Label\b[^>]*?\bKey="(\d+)"[^>]*>\s*(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))\s*</Label>', re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """Values as stored (i, j, k), voxel → RAS mm."""
+    """Values as stored (i, j, k), voxel → RAS mm, and the names of labels that the header tells."""
 
     array: np.ndarray
     affine: np.ndarray
+    names: dict[int, str] = dataclasses.field(default_factory=dict)
 
 
 def bare(path: Path) -> str:
@@ -38,18 +43,21 @@ def is_image(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")
 
 
-def read_on_grid(path: Path, volume: Volume) -> np.ndarray:
-    """The stored values of `path` in RAS+, checked to lie on the grid of `volume`; raises UserError naming the offset."""
-    import nibabel as nib
-
+def read_stored(path: Path) -> Stored:
+    """The stored values of `path`; raises UserError where it can't be read, isn't 3-D or has no place in the world."""
     stored = _read_nifti(path) if is_nifti(path) else _read_itk(path)
     array = stored.array
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 3 or array.dtype.kind not in "iufb":
-        raise UserError(f"a mask is a 3-D image, this one is {_size(array.shape)}", path, "Save one mask a file.")
-    turn = turn_to(volume, array.shape, stored.affine, path)
-    return nib.orientations.apply_orientation(array, turn)  # type: ignore[no-any-return]
+        raise UserError(f"a mask is a 3-D image, this one is {size(array.shape)}", path, "Save one mask a file.")
+    return dataclasses.replace(stored, array=array)
+
+
+def read_labels(path: Path) -> Stored:
+    """The same as whole numbers from 0; raises UserError also for negative, broken or huge ones."""
+    stored = read_stored(path)
+    return dataclasses.replace(stored, array=as_labels(stored.array, path))
 
 
 def is_nifti(path: Path) -> bool:
@@ -57,36 +65,13 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii.gz", ".nii"))
 
 
-def turn_to(volume: Volume, shape: tuple[int, ...], affine: np.ndarray, path: Path) -> np.ndarray:
-    """How an image (i, j, k) is turned to RAS+, as nibabel says it; raises UserError where that isn't on the volume's grid."""
-    import nibabel as nib
-
-    placed = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-9
-    turn = nib.orientations.io_orientation(affine) if placed else np.full((3, 2), np.nan)
-    if np.isnan(turn).any():
-        raise UserError("its header has no place in the world (no affine)", path, _MEND)
-    turned = tuple(shape[int(axis)] for axis in np.argsort(turn[:, 0]))
-    _check_grid(path, turned, affine @ nib.orientations.inv_ornt_aff(turn, shape), volume)
-    return turn
+def has_place(header: Any) -> bool:
+    """Whether a NIfTI header says where its image lies: without a code, readers invent a place, each another one."""
+    return bool(header["qform_code"] > 0 or header["sform_code"] > 0)
 
 
-def _check_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray, volume: Volume) -> None:
-    if shape != volume.shape:
-        raise UserError(f"its shape {_size(shape)} isn't the volume's {_size(volume.shape)}", path, _MEND)
-    ends = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(n - 1 for n in shape), 1]
-    off = ((affine - volume.affine) @ ends.T)[:3]
-    worst = float(np.linalg.norm(off, axis=0).max())
-    if worst > OFF_MM:
-        shift = ", ".join(f"{a} {mm:+.1f}" for a, mm in zip("RAS", off[:, 0], strict=True))
-        raise UserError(
-            f"it lies {worst:.2f} mm off the volume's grid ({shift} mm at the first voxel) though its shape is the same",
-            path,
-            _MEND,
-        )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
+def _nowhere(path: Path) -> UserError:
+    return UserError("its header has no place in the world (no affine)", path, MEND)
 
 
 def _read_nifti(path: Path) -> Stored:
@@ -115,7 +100,16 @@ def _read_nifti(path: Path) -> Stored:
         raise UserError(
             "it isn't a whole NIfTI image", path, "Make the file again: it is cut short or another format."
         ) from error
-    return Stored(array, image.affine)
+    if not has_place(image.header):
+        raise _nowhere(path)
+    return Stored(array, image.affine, _names(image.header))
+
+
+def _names(header: Any) -> dict[int, str]:
+    """The label table of a NIfTI header's extension, as TotalSegmentator and Connectome Workbench write it."""
+    texts = (bytes(e.get_content()) for e in header.extensions if e.get_code() in (0, 30))
+    found = _NAMED.findall(b"\n".join(texts).decode("utf-8", "replace"))
+    return {int(key): (named or html.unescape(plain)).strip() for key, named, plain in found if int(key)}
 
 
 def _bytes(path: Path) -> bytes:
@@ -152,6 +146,8 @@ def _read_itk(path: Path) -> Stored:
         ) from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise UserError("a mask is a 3-D image of one value a voxel", path, "Save one mask a file.")
+    if path.name.lower().endswith(".nrrd") and not image.HasMetaDataKey("NRRD_space"):
+        raise _nowhere(path)
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
@@ -182,11 +178,37 @@ def as_binary(array: np.ndarray, path: Path) -> tuple[np.ndarray, str]:
 
 def as_labels(array: np.ndarray, path: Path) -> np.ndarray:
     """A label map as whole numbers; raises UserError for negative or broken ones."""
+    if array.dtype.kind == "b":
+        return array.view(np.uint8)
     if array.dtype.kind == "f":
-        whole = np.nan_to_num(array, nan=0.0).astype(np.int64)
-        if (whole != np.nan_to_num(array, nan=0.0)).any():
-            raise UserError("its labels aren't whole numbers", path, "Save the label map as integers.")
-        array = whole
-    if array.size and int(array.min()) < 0:
-        raise UserError(f"it has negative labels ({int(array.min())})", path, "Labels are 0 outside and 1, 2, 3 … inside.")
+        array = _whole(array, path)
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if low < 0:
+        raise UserError(f"it has negative labels ({low})", path, "Labels are 0 outside and 1, 2, 3 … inside.")
+    if high > LARGEST:
+        raise UserError(f"its labels reach {high}", path, f"Number labels up to {LARGEST}.")
     return array
+
+
+def _whole(array: np.ndarray, path: Path) -> np.ndarray:
+    """A label map of floats as int32, in pieces; NaN is outside."""
+    whole = np.zeros(array.shape, dtype=np.int32, order="F" if array.flags.f_contiguous else "C")
+    flat, out = array.ravel(order="K"), whole.ravel(order="K")
+    for start in range(0, flat.size, _PIECE):
+        piece = np.nan_to_num(flat[start : start + _PIECE], nan=0.0, posinf=np.inf, neginf=-np.inf)
+        if not np.isfinite(piece).all() or (piece != np.rint(piece)).any():
+            raise UserError("its labels aren't whole numbers", path, "Save the label map as integers.")
+        if np.abs(piece).max() > LARGEST:
+            raise UserError(f"its labels reach {np.abs(piece).max():g}", path, f"Number labels up to {LARGEST}.")
+        out[start : start + _PIECE] = piece
+    return whole
+
+
+def label_counts(labels: np.ndarray) -> np.ndarray:
+    """How many voxels each label has (int64, as long as the largest label and one more), in pieces."""
+    flat, counts = labels.ravel(order="K"), np.zeros(1, dtype=np.int64)
+    for start in range(0, flat.size, _PIECE):
+        found = np.bincount(flat[start : start + _PIECE].astype(np.int64, copy=False), minlength=counts.size)
+        found[: counts.size] += counts
+        counts = found
+    return counts

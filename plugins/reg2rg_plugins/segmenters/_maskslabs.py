@@ -1,12 +1,11 @@
 """One region's mask file → its bit in a volume of bits, a few slices at a time, so that no mask is ever held whole.
 
 This is the short way for plain 0/1 masks in NIfTI; whatever is unusual about a file is left to `_maskfile`, which reads it
-whole and says what is wrong with it.
+whole and says what is wrong with it, and masks on another grid are `_maskgrid`'s.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import zlib
 from pathlib import Path
@@ -16,13 +15,14 @@ import numpy as np
 
 from reg2rg.contracts import Volume
 
-from ._maskfile import as_binary, is_nifti, read_on_grid, turn_to
+from ._maskfile import has_place
+from ._maskgrid import place
 
 SLAB = 1 << 21  # bytes
 
 
-class _Unusual(Exception):
-    """The file isn't a whole NIfTI image of zeros and ones."""
+class Unusual(Exception):
+    """The file isn't a whole NIfTI image of zeros and ones on the volume's grid."""
 
 
 def no_bits(like: np.ndarray) -> np.ndarray:
@@ -31,26 +31,19 @@ def no_bits(like: np.ndarray) -> np.ndarray:
     return np.zeros([like.shape[axis] for axis in order], dtype=np.uint16).transpose(np.argsort(order))
 
 
-def add_binary(path: Path, volume: Volume, bits: np.ndarray, bit: np.uint16) -> str:
-    """Sets `bit` in `bits` (X, Y, Z) where the mask in `path` lies; returns a remark where that isn't plain 0/1.
+def add_slabs(path: Path, volume: Volume, bits: np.ndarray, bit: np.uint16) -> None:
+    """Sets `bit` in `bits` (X, Y, Z) where the mask in `path` lies.
 
-    Raises UserError where the mask isn't on the volume's grid, can't be read or isn't one region's.
+    Raises Unusual where there is more to the file, and UserError where it doesn't overlay the volume.
     """
-    if is_nifti(path):
-        with contextlib.suppress(_Unusual):
-            _add_slabs(path, volume, bits, bit)
-            return ""
-    inside, said = as_binary(read_on_grid(path, volume), path)
-    np.bitwise_or(bits, bit, out=bits, where=inside)
-    return said
-
-
-def _add_slabs(path: Path, volume: Volume, bits: np.ndarray, bit: np.uint16) -> None:
     gzips, damage = _inflater()
     try:
         with _open(path, gzips) as file:
             shape, affine, dtype = _header(file)
-            stored = _as_stored(bits, turn_to(volume, shape, affine, path))
+            turn = place(shape, affine, volume, path).turn
+            if turn is None:
+                raise Unusual
+            stored = _as_stored(bits, turn)
             plane = shape[0] * shape[1]
             step = max(1, SLAB // (plane * dtype.itemsize))
             buffer = np.empty(step * plane, dtype=dtype)
@@ -63,7 +56,7 @@ def _add_slabs(path: Path, volume: Volume, bits: np.ndarray, bit: np.uint16) -> 
             while file.read(1 << 20):  # to the end, where the checksum is
                 pass
     except (OSError, EOFError, ValueError, OverflowError, damage) as error:
-        raise _Unusual from error
+        raise Unusual from error
 
 
 def _inflater() -> tuple[Any, type[Exception]]:
@@ -89,12 +82,14 @@ def _header(file: Any) -> tuple[tuple[int, int, int], np.ndarray, np.dtype[Any]]
         header = nib.Nifti1Header.from_fileobj(file)
         slope, intercept = header.get_slope_inter()
     except (nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError) as error:
-        raise _Unusual from error
+        raise Unusual from error
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     if len(shape) < 3 or min(shape) < 1 or any(n != 1 for n in shape[3:]):
-        raise _Unusual
+        raise Unusual
     if dtype.kind not in "iufb" or slope not in (None, 1) or intercept not in (None, 0):
-        raise _Unusual
+        raise Unusual
+    if not has_place(header):
+        raise Unusual
     file.seek(header.get_data_offset())
     return tuple(map(int, shape[:3])), header.get_best_affine(), dtype  # type: ignore[return-value]
 
@@ -118,10 +113,10 @@ def _fill(file: Any, out: memoryview) -> None:
 
 
 def _says(values: np.ndarray) -> bool:
-    """Whether there is a one among the zeros; raises _Unusual where there is anything else."""
+    """Whether there is a one among the zeros; raises Unusual where there is anything else."""
     low, high = values.min(), values.max()
     if low == high == 0:
         return False
     if not (low >= 0 and high <= 1) or (values.dtype.kind == "f" and ((values > 0) & (values < 1)).any()):
-        raise _Unusual
+        raise Unusual
     return True

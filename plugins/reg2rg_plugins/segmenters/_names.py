@@ -1,4 +1,4 @@
-"""Tables that say which label of a label map is which region: YAML, JSON or CSV."""
+"""Tables that say which label of a label map is which region or TotalSegmentator class: YAML, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import Any
 from reg2rg.anatomy import REGIONS, region_name
 from reg2rg.errors import UserError, suggest
 
+from ._maskfile import LARGEST
+from ._total_classes import is_class
+
 _FIX = "Write one line a label, such as `1: lung` (YAML) or `1,lung` (CSV)."
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """label → region. Several labels may be one region; `lung: [1, 2]` is read as well as `1: lung`.
+    """label → region or class. Several labels may be one region; `lung: [1, 2]` is read as well as `1: lung`.
 
-    Raises UserError where the file can't be read, a label isn't a whole number above 0, or a region is unknown.
+    Raises UserError where the file can't be read, a label isn't a whole number above 0, or a name is unknown.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -26,10 +29,10 @@ def read_names(path: Path) -> dict[int, str]:
     rows = _csv_rows(text) if path.suffix.lower() in (".csv", ".tsv") else _mapping_rows(text, path)
     table: dict[int, str] = {}
     for key, value in rows:
-        label, region = _pair(key, value, path)
-        if table.get(label, region) != region:
-            raise UserError(f"label {label} is both '{table[label]}' and '{region}'", path, "Give each label one region.")
-        table[label] = region
+        label, name = _pair(key, value, path)
+        if table.get(label, name) != name:
+            raise UserError(f"label {label} is both '{table[label]}' and '{name}'", path, "Give each label one region.")
+        table[label] = name
     if not table:
         raise UserError("the table names no label", path, _FIX)
     return table
@@ -56,14 +59,17 @@ def _mapping_rows(text: str, path: Path) -> Iterable[tuple[Any, Any]]:
 
 
 def _pair(key: Any, value: Any, path: Path) -> tuple[int, str]:
-    """(label, region) of a row in either order."""
-    label, name = (key, value) if _is_label(key) else (value, key)
+    """(label, name) of a row in either order; a name of both kinds is the region's."""
+    label, given = (key, value) if _is_label(key) else (value, key)
     if not _is_label(label):
         raise UserError(f"'{key}: {value}' holds no label (a whole number above 0)", path, _FIX)
-    region = region_name(str(name))
-    if region is None:
-        raise UserError(f"label {label} has the unknown region '{name}'", path, suggest(str(name), REGIONS))
-    return int(str(label).strip()), region
+    number, name = int(str(label).strip()), str(given).strip()
+    if number > LARGEST:
+        raise UserError(f"label {number} is too large", path, f"Number labels up to {LARGEST}.")
+    region = region_name(name)
+    if region is None and not is_class(name):
+        raise UserError(f"label {number} has the unknown region '{name}'", path, suggest(name, REGIONS))
+    return number, region or name
 
 
 def _is_label(value: Any) -> bool:
