@@ -206,6 +206,6 @@ def segment(volume: Volume, segmenter: str, masks: Path | str | None, options: M
 
 
 def study_id(scan: Path) -> str:
-    """A file's name without its ending, or the salted hash of a DICOM series: never a patient's data."""
+    """A file's name without its ending, or the salted hash of a DICOM series (the largest): never a patient's data."""
     found = find_scans(scan)
-    return found[0].id if found else bare_name(scan.name)
+    return max(found, key=lambda s: max(len(s.files), len(s.members))).id if found else bare_name(scan.name)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
+import os
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ..errors import UserError
+from ..files import stamp
 
 MAX_MEMBERS, MAX_MEMBER_BYTES, MAX_BYTES = 100_000, 4 << 30, 16 << 30
 _ENCRYPTED = 0x1
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError)
 
 
 def members(path: Path) -> list[str]:
     """The names of the files in a zip; raises UserError where it is damaged, encrypted, too large or unsafe."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise UserError("the zip file is damaged or cut short", fix="Copy or download it again.") from error
+    with _opened(path) as archive:
+        infos = [info for info in archive.infolist() if not info.is_dir()]
     if len(infos) > MAX_MEMBERS or sum(info.file_size for info in infos) > MAX_BYTES:
         raise UserError(
             f"the zip file is too large ({len(infos)} members)",
@@ -36,21 +39,19 @@ def members(path: Path) -> list[str]:
     return sorted(info.filename for info in infos if "__MACOSX" not in info.filename)
 
 
+@contextlib.contextmanager
+def open_stream(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """One member to be read from its beginning: only what is read is inflated."""
+    with _opened(path) as archive, archive.open(name) as file:
+        yield file
+
+
 def open_member(path: Path, name: str) -> IO[bytes]:
     """One member as a file in memory."""
     out = io.BytesIO()
     _copy(path, name, out)
     out.seek(0)
     return out
-
-
-def head_of(path: Path, name: str, size: int = 512) -> bytes:
-    """The first bytes of one member."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as file:
-            return file.read(size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise UserError("the zip file is damaged or cut short", fix="Copy or download it again.") from error
 
 
 def extract(path: Path, name: str, folder: Path) -> Path:
@@ -61,14 +62,39 @@ def extract(path: Path, name: str, folder: Path) -> Path:
     return target
 
 
+def extract_beside(path: Path, name: str, folder: Path, wanted: str) -> None:
+    """Writes the member that the member `name` calls `wanted`, by its path from there, to the same place below `folder`.
+
+    Does nothing where there is none: whoever needs it says so.
+    """
+    place = PurePosixPath(wanted.replace("\\", "/"))
+    if place.is_absolute() or ".." in place.parts or not place.name:
+        return
+    inside = str(PurePosixPath(name.replace("\\", "/")).parent / place)
+    if found := next((m for m in members(path) if m.replace("\\", "/") == inside), None):
+        (folder / place.parent).mkdir(parents=True, exist_ok=True)
+        extract(path, found, folder / place.parent)
+
+
 def _copy(path: Path, name: str, out: IO[bytes]) -> None:
+    with open_stream(path, name) as file:
+        # the sizes in a zip's directory may lie, the bytes that come out don't
+        shutil.copyfileobj(_Limited(file), out, 1 << 20)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive, whose directory is read once however many members are asked for; damage becomes a UserError."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as file:
-            # the sizes in a zip's directory may lie, the bytes that come out don't
-            limited = _Limited(file)
-            shutil.copyfileobj(limited, out, 1 << 20)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        # a forked worker must not share the parent's place in the file
+        yield _directory(path, stamp(path), os.getpid())
+    except (*_BROKEN, ValueError) as error:
         raise UserError("the zip file is damaged or cut short", fix="Copy or download it again.") from error
+
+
+@functools.lru_cache(maxsize=1)
+def _directory(path: Path, stamp: str, process: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
 
 
 class _Limited:

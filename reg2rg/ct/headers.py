@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from .bytes import AGAIN, CUT
+from .image import check_count
 
 _SPACES = {
     "right-anterior-superior", "left-anterior-superior", "left-posterior-superior", "ras", "las", "lps",
@@ -45,15 +46,19 @@ def check_nrrd(path: Path) -> list[str]:
     space = fields.get("space", "")
     if space.lower().replace("_", "-") not in _SPACES:
         raise UserError(
-            f"its space is '{space or 'not given'}', so left and right can't be told",
+            f"its space is '{_short(space) or 'not given'}', so left and right can't be told",
             fix="Export it again in left-posterior-superior or right-anterior-superior.",
         )
+    _millimetres(fields, "space units")
     wanted = _NRRD_BYTES.get(fields.get("type", "").lower(), 0) * _size(fields, "sizes", "dimension")
     if not wanted:
-        raise UserError(f"its number type '{fields.get('type', '')}' is unknown", fix=AGAIN)
-    packed = fields.get("encoding", "raw").lower() in ("gz", "gzip")
-    if packed or fields.get("encoding", "raw").lower() == "raw":
-        data, start = _data_file(path, fields.get("data file", fields.get("datafile", "")), start)
+        raise UserError(f"its number type '{_short(fields.get('type', ''))}' is unknown", fix=AGAIN)
+    encoding = fields.get("encoding", "raw").lower()
+    if encoding in ("bz2", "bzip2"):
+        raise UserError("its voxels are packed with bzip2, which isn't read", fix="Save it with gzip, or unpacked.")
+    packed = encoding in ("gz", "gzip")
+    if packed or encoding == "raw":
+        data, start = _data_file(path, data_name(path, nrrd=True), start)
         _check_voxels(data, start, wanted, _GZIP if packed else 0)
     return []
 
@@ -66,19 +71,65 @@ def check_meta(path: Path) -> list[str]:
     wanted *= _META_BYTES.get(fields.get("elementtype", "").upper().removeprefix("MET_").removesuffix("_ARRAY"), 0)
     wanted *= _whole(fields, "elementnumberofchannels")[0] if "elementnumberofchannels" in fields else 1
     if wanted < 1:
-        raise UserError(f"its number type '{fields.get('elementtype', '')}' is unknown", fix=AGAIN)
+        raise UserError(f"its number type '{_short(fields.get('elementtype', ''))}' is unknown", fix=AGAIN)
+    _millimetres(fields, "distanceunits")
+    placed = _check_geometry(fields, sides)
+    packed, local = _true(fields, "compresseddata"), fields.get("elementdatafile", "").upper() == "LOCAL"
+    _understood(fields, packed and local)
+    stored = fields.get("elementdatafile", "")
+    data, start = _data_file(path, "" if local else stored or "?", start)
+    _check_voxels(data, start, wanted, _ANY_ZLIB if packed else 0)
+    return [] if placed else ["its header has no TransformMatrix: MetaImage's own default, LPS, was taken"]
+
+
+def _check_geometry(fields: Mapping[str, str], sides: int) -> bool:
+    """Whether a MetaImage's header gives its directions; raises UserError where its numbers can't be a geometry."""
     spacing = next((key for key in ("elementspacing", "elementsize") if key in fields), None)
     if spacing is None:
         raise UserError("its header has no ElementSpacing, so its size is unknown", fix="Export it again with its geometry.")
+    if min(_numbers(fields, spacing, sides)) <= 0:
+        raise UserError("its header has an ElementSpacing of 0 or below", fix="Export it again with its geometry.")
     turns = [key for key in ("transformmatrix", "rotation", "orientation") if key in fields]
     places = [key for key in ("offset", "position", "origin") if key in fields]
-    for name, count in [(spacing, sides), *((t, sides * sides) for t in turns), *((p, sides) for p in places)]:
+    for name, count in [*((t, sides * sides) for t in turns), *((p, sides) for p in places)]:
         _numbers(fields, name, count)
-    packed = fields.get("compresseddata", "false").lower() == "true"
-    stored = fields.get("elementdatafile", "")
-    data, start = _data_file(path, "" if stored.upper() == "LOCAL" else stored or "?", start)
-    _check_voxels(data, start, wanted, _ANY_ZLIB if packed else 0)
-    return [] if turns else ["its header has no TransformMatrix: MetaImage's own default, LPS, was taken"]
+    return bool(turns)
+
+
+def data_name(path: Path, nrrd: bool) -> str:
+    """The name of the one file in which an NRRD or MetaImage header keeps its voxels; "" where they follow the header."""
+    fields, _ = _fields(path, ":") if nrrd else _fields(path, "=", stop="elementdatafile")
+    if nrrd:
+        return fields.get("data file", fields.get("datafile", ""))
+    name = fields.get("elementdatafile", "")
+    return "" if name.upper() == "LOCAL" else name
+
+
+def _understood(fields: Mapping[str, str], packed: bool) -> None:
+    """Raises UserError for what ITK reads as other voxels, without a word."""
+    orders = {_true(fields, key) for key in ("binarydatabyteordermsb", "elementbyteordermsb") if key in fields}
+    if len(orders) > 1:
+        raise UserError("its header gives two byte orders", fix="Export it again.")
+    if "binarydata" in fields and not _true(fields, "binarydata"):
+        raise UserError("its voxels are written as text, which isn't read", fix="Save it as binary.")
+    if packed and not fields.get("compresseddatasize", "").strip("0"):
+        raise UserError("its header has no CompressedDataSize", fix="Export it again, or save it unpacked.")
+
+
+def _true(fields: Mapping[str, str], key: str) -> bool:
+    return fields.get(key, "")[:1] in ("t", "T", "1")
+
+
+def _millimetres(fields: Mapping[str, str], key: str) -> None:
+    """ITK reads every length as millimetres, whatever the header's unit."""
+    units = set(fields.get(key, "").replace('"', " ").lower().split())
+    if odd := units - {"mm", "millimeter", "millimetre", "millimeters", "?", "none", "???"}:
+        raise UserError(f"its lengths are in '{_short(sorted(odd)[0])}', not in mm", fix="Export it again in mm.")
+
+
+def _short(text: str) -> str:
+    """A header's word as it may be repeated: a damaged header can hold a screenful."""
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _fields(path: Path, sign: str, stop: str = "") -> tuple[dict[str, str], int]:
@@ -109,13 +160,14 @@ def _whole(fields: Mapping[str, str], key: str) -> list[int]:
     return numbers
 
 
-def _numbers(fields: Mapping[str, str], key: str, count: int) -> None:
+def _numbers(fields: Mapping[str, str], key: str, count: int) -> list[float]:
     try:
         numbers = [float(n) for n in fields[key].split()]
     except ValueError as error:
         raise UserError(f"{_DAMAGED} ('{key}')", fix=AGAIN) from error
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise UserError(f"{_DAMAGED} ('{key}')", fix=AGAIN)
+    return numbers
 
 
 def _size(fields: Mapping[str, str], sizes: str, dimension: str) -> int:
@@ -123,6 +175,7 @@ def _size(fields: Mapping[str, str], sizes: str, dimension: str) -> int:
     shape = _whole(fields, sizes)
     if [len(shape)] != _whole(fields, dimension) or len(shape) > 8:
         raise UserError(f"{_DAMAGED} ('{sizes}' and '{dimension}' don't fit)", fix=AGAIN)
+    check_count(shape)
     return math.prod(shape)
 
 

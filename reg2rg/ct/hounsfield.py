@@ -19,6 +19,10 @@ PADDING = -1500
 AIR_PERCENTILE, AIR_LIMIT, DENSE_LIMIT = 1.0, -700, 300
 # Voxels clipped at the top are metal; more of them than this share are a header that reads signed pixels as unsigned.
 BEYOND_SHARE = 0.01
+# Padding is one number (a little spread by lossy coding and resampling); a larger share of many numbers that low is no padding.
+_SPREAD, SPREAD_SHARE = 32, 0.1
+# No CT is without anything as dense as this, whatever was cut out of it.
+_LEAST_DENSE = -300
 _SLAB = 1 << 22
 _SAMPLE = 1 << 18
 
@@ -30,6 +34,7 @@ class Faults:
     nan: int = 0
     infinite: int = 0
     clipped: int = 0
+    padding: int = 0
 
     def notes(self) -> list[str]:
         """One sentence for each kind that occurred."""
@@ -37,6 +42,7 @@ class Faults:
             f"NaN, set to air ({AIR} HU)": self.nan,
             f"infinite, set to air ({AIR} HU)": self.infinite,
             "outside the range of int16, clipped": self.clipped,
+            f"padding by PixelPaddingValue, set to air ({AIR} HU)": self.padding,
         }
         return [f"{n} voxel{'s were' if n > 1 else ' was'} {kind}" for kind, n in kinds.items() if n]
 
@@ -44,7 +50,8 @@ class Faults:
 def convert(block: np.ndarray, slope: float, intercept: float, out: np.ndarray, faults: Faults) -> None:
     """Writes HU = slope·block + intercept into `out` (int16, same shape), counting what was put right."""
     values: Any
-    if block.dtype.kind in "iub" and slope == 1 and intercept == round(intercept):
+    # uint64 has no wider integer to go to
+    if block.dtype.kind in "iub" and block.dtype != np.uint64 and slope == 1 and intercept == round(intercept):
         values = block.astype(np.int64 if block.dtype.itemsize > 2 else np.int32)
         values += int(intercept)
     else:
@@ -73,12 +80,17 @@ def _repair(values: np.ndarray, faults: Faults) -> None:
     values[~finite] = AIR
 
 
+def check_rescale(slope: float, intercept: float) -> None:
+    """Raises UserError where slope and intercept can't turn stored numbers into HU."""
+    if not (np.isfinite(slope) and np.isfinite(intercept) and slope != 0):
+        raise UserError(f"its rescale is broken (slope {slope}, intercept {intercept})", fix="Put it right in the header.")
+
+
 def to_hu(array: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> tuple[np.ndarray, list[str]]:
     """The array in HU as int16 (the same array where it is that already), and notes on what was put right."""
     if array.dtype.kind == "b":
         raise UserError("it holds yes/no values: a mask, not a CT", fix="Give the CT volume.")
-    if not (np.isfinite(slope) and np.isfinite(intercept) and slope != 0):
-        raise UserError(f"its rescale is broken (slope {slope}, intercept {intercept})", fix="Put it right in the header.")
+    check_rescale(slope, intercept)
     if array.dtype == np.int16 and array.dtype.isnative and slope == 1 and intercept == 0:
         return array, []
     out = np.empty(array.shape, dtype=np.int16, order="F")
@@ -100,10 +112,30 @@ def clamp_padding(hu: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return np.maximum(hu, np.int16(AIR)), [f"{count} padding voxels below {PADDING} HU were set to air ({AIR} HU)"]
 
 
-def low_percentile(hu: np.ndarray) -> int:
-    """The first percentile, from an even sample of about 260,000 voxels."""
+def _sample(hu: np.ndarray) -> np.ndarray:
+    """An even sample of about 260,000 voxels."""
     flat = hu.ravel(order="K")
-    sample = flat[:: max(1, flat.size // _SAMPLE)]
+    return flat[:: max(1, flat.size // _SAMPLE)]
+
+
+def _scattered(sample: np.ndarray) -> float:
+    """The share of values below any tissue that aren't near the commonest of them."""
+    low = sample[sample < PADDING]
+    if low.size <= SPREAD_SHARE * sample.size:
+        return 0.0
+    commonest = int(np.bincount(low.astype(np.int64) + (1 << 15)).argmax()) - (1 << 15)
+    return float((np.abs(low.astype(np.int32) - commonest) > _SPREAD).sum() / sample.size)
+
+
+def _offset_lost(sample: np.ndarray) -> bool:
+    """Whether soft tissue lies near 1024 instead of 0: nothing below fat, and a bump where bone should thin out."""
+    bump, before = (int(((sample > low) & (sample < low + 300)).sum()) for low in (900, 500))
+    return int((sample < _LEAST_DENSE).sum()) * 100 < sample.size and bump * 20 > sample.size and bump > 2 * before
+
+
+def low_percentile(hu: np.ndarray) -> int:
+    """The first percentile, from an even sample."""
+    sample = _sample(hu)
     rank = int(sample.size * AIR_PERCENTILE / 100)
     return int(np.partition(sample, rank)[rank])
 
@@ -119,7 +151,13 @@ def check_hu(hu: np.ndarray, trusted: bool = False) -> None:
             f"many of its values lie beyond the range of HU ({limit} and above)",
             fix="Check its signedness and rescale, or export it again.",
         )
-    if trusted:
+    sample = _sample(hu)
+    if _scattered(sample) > SPREAD_SHARE:
+        raise UserError(
+            f"its values ({low} to {high}) lie far below air: rescaled twice, or read in the wrong byte order?",
+            fix="A chest CT has air near -1000: give the original CT, in HU.",
+        )
+    if trusted and high > _LEAST_DENSE and not _offset_lost(sample):
         return
     # the same as asking whether the first percentile lies at or below AIR_LIMIT, without sorting
     if high > DENSE_LIMIT and np.count_nonzero(hu <= AIR_LIMIT) > hu.size * AIR_PERCENTILE / 100:

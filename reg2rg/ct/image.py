@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from . import hounsfield, orientation
 # Fewer slices than this are pictures, not a volume; less room than this shows no region of a chest.
 LEAST_SLICES, LEAST_SLICES_CHEST, LEAST_EXTENT_MM = 4, 8, 30.0
 OBLIQUE_DEGREES = 2.0
+# 4 GiB as int16, four times the finest chest CT: a header that asks for more is damaged or a trap
+MOST_VOXELS = 1 << 31
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +45,14 @@ class Image:
         return orientation.codes(self.affine)
 
 
+def check_count(shape: Iterable[int]) -> None:
+    """Raises UserError where a shape has more voxels than any chest CT, before anything is allocated."""
+    sizes = [int(n) for n in shape]
+    if math.prod(sizes) > MOST_VOXELS:
+        size = "×".join(map(str, sizes))
+        raise UserError(f"its header promises {size} voxels, more than any chest CT has", fix="Check where it came from.")
+
+
 def check_shape(shape: tuple[int, ...]) -> None:
     """Raises UserError where a shape isn't that of one volume with more than one slice; trailing ones are free."""
     size = "×".join(map(str, shape))
@@ -52,6 +64,7 @@ def check_shape(shape: tuple[int, ...]) -> None:
         )
     if len(shape) < 3 or min(shape) < 2:
         raise UserError(f"it is a single slice ({size}), not a volume", fix="Give the whole scan.")
+    check_count(shape)
 
 
 def squeeze(array: np.ndarray) -> np.ndarray:

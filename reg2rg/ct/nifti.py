@@ -6,17 +6,21 @@ libraries disagree on which way its axes point.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import UserError
+from . import orientation
 from .bytes import CUT, open_plain, read_array
 from .image import Image, check_shape
 
 _UNITS_MM = {"meter": 1000.0, "micron": 0.001}
 _APART_MM, _SPACING_RATIO = 0.5, 0.01
+# 60°: an axis that two forms turn by more points elsewhere
+_LEAST_COSINE = 0.5
 
 
 def is_nifti(head: bytes) -> bool:
@@ -38,7 +42,7 @@ def read(path: Path) -> Image:
     check_shape(shape)
     affine, notes = _affine(header)
     slope, intercept = _rescale(header)
-    array = read_array(path, int(header.get_data_offset()), shape, dtype)
+    array = read_array(path, _offset(header), shape, dtype)
     return Image(
         array,
         affine,
@@ -73,6 +77,15 @@ def _header(path: Path) -> Any:
         raise UserError("its NIfTI header is broken", fix="Export it again.") from error
 
 
+def _offset(header: Any) -> int:
+    """Where the voxels begin; a file that says "inside the header" (0, as a rule) has them nobody knows where."""
+    offset = float(header["vox_offset"])
+    # nibabel's types carry their header's size: 348 or 540 bytes, and four more that tell of extensions
+    if not math.isfinite(offset) or offset < header.sizeof_hdr + 4 or offset != int(offset):
+        raise UserError(f"its header says that its voxels begin at byte {offset:g}, which can't be", fix="Export it again.")
+    return int(offset)
+
+
 def _rescale(header: Any) -> tuple[float, float]:
     from nibabel.spatialimages import HeaderDataError
 
@@ -103,6 +116,20 @@ def _affine(header: Any) -> tuple[np.ndarray, list[str]]:
     return affine, notes
 
 
+def _refuse_mirrored(sform: np.ndarray, qform: np.ndarray) -> None:
+    """Raises UserError where both forms are whole and point an axis to different sides: one of them swaps left and right."""
+    columns = [form[:3, :3] / np.maximum(np.linalg.norm(form[:3, :3], axis=0), 1e-9) for form in (sform, qform)]
+    # a form that is no geometry at all is the affine check's matter
+    if any(not np.isfinite(c).all() or not c.any(axis=0).all() for c in columns):
+        return
+    if float((columns[0] * columns[1]).sum(axis=0).min()) < _LEAST_COSINE:
+        said = [orientation.codes(form) for form in (sform, qform)]
+        raise UserError(
+            f"its sform says that its axes point {said[0]}, its qform {said[1]}: which one is true can't be told",
+            fix="Set the wrong one's code to 0 in the header.",
+        )
+
+
 def _unit(header: Any) -> str:
     try:
         return str(header.get_xyzt_units()[0])
@@ -113,6 +140,10 @@ def _unit(header: Any) -> str:
 def _qform(header: Any) -> np.ndarray | None:
     from nibabel.spatialimages import HeaderDataError
 
+    header = header.copy()
+    if math.isfinite(float(header["pixdim"][0])):
+        # the standard: below 0 the third axis is flipped, anything else (old files have 0) isn't
+        header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     try:
         return np.asarray(header.get_qform(), dtype=np.float64)
     except (HeaderDataError, ValueError):
@@ -123,6 +154,7 @@ def _differences(header: Any, affine: np.ndarray, qform: np.ndarray | None) -> l
     notes = []
     shape = [*header.get_data_shape(), 1, 1, 1][:3]
     if qform is not None:
+        _refuse_mirrored(affine, qform)
         corners = np.array([[i, j, k, 1] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])], dtype=float)
         apart = float(np.linalg.norm(((affine - qform) @ corners.T)[:3], axis=0).max())
         if apart > _APART_MM:

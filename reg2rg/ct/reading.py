@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from ..contracts import Volume
 from ..errors import UserError
-from . import archive, dicom, itk, nifti, scans, series
+from . import archive, dicom, facts, headers, itk, nifti, scans, series
 from .bytes import GZIP, head, plain_head
 from .image import LEAST_SLICES_CHEST, Image, finish
 
@@ -45,8 +46,22 @@ def read_scan(scan: scans.Scan, *, whole: bool = True) -> Volume:
         return finish(_stack(slices or _slices(scan.files)), scan.label, whole=whole)
     if scan.members:
         with tempfile.TemporaryDirectory(prefix="reg2rg-") as folder:
-            return finish(_file(archive.extract(scan.files[0], scan.members[0], Path(folder))), scan.label, whole=whole)
-    return read_volume(scan.files[0], whole=whole)
+            image = _file(_unpacked(scan.files[0], scan.members[0], Path(folder)))
+            return finish(facts.apply(image, scan.facts), scan.label, whole=whole)
+    path = scan.files[0]
+    with _placed(path):
+        image, source = _image(path)
+        return finish(facts.apply(image, scan.facts), source, whole=whole)
+
+
+def _unpacked(path: Path, name: str, folder: Path) -> Path:
+    """An image file out of a zip, with the file that holds its voxels where its header names one."""
+    image = archive.extract(path, name, folder)
+    start = head(image)
+    nrrd = itk.is_nrrd(start)
+    if (nrrd or itk.is_meta(start)) and (data := headers.data_name(image, nrrd)):
+        archive.extract_beside(path, name, folder, data)
+    return image
 
 
 @contextlib.contextmanager
@@ -58,6 +73,11 @@ def _placed(path: Path) -> Iterator[None]:
         if error.where:
             raise
         raise UserError(error.what, path, error.fix, error.code) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"it can't be read ({reason})", path, "Check its permissions.") from error
 
 
 def _image(path: Path) -> tuple[Image, str]:
@@ -68,7 +88,9 @@ def _image(path: Path) -> tuple[Image, str]:
     start = head(path)
     if start.startswith(_ZIP):
         return _zip(path)
-    return _file(path), path.name
+    image = _file(path)
+    # the name of a DICOM file is often its patient's
+    return image, "a DICOM file" if image.kind == "DICOM" else path.name
 
 
 def _file(path: Path) -> Image:
@@ -90,6 +112,8 @@ def _what_else(path: Path, start: bytes, plain: bytes) -> str:
     """Why a file is no image, as far as its first bytes tell."""
     if start.startswith(GZIP) and not plain:
         return "its gzip data is damaged or cut short at the very beginning"
+    if plain.startswith(GZIP):
+        return "it is packed twice with gzip"
     text = plain.lstrip()[:64].lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
         return "it isn't an image: it looks like a web page (a download that failed?)"
@@ -140,7 +164,7 @@ def _zip(path: Path) -> tuple[Image, str]:
         return found.chosen()
     if len(images) == 1:
         with tempfile.TemporaryDirectory(prefix="reg2rg-") as folder:
-            return _file(archive.extract(path, images[0], Path(folder))), path.name
+            return _file(_unpacked(path, images[0], Path(folder))), path.name
     if images:
         raise UserError(f"the zip file holds {len(images)} image files", fix="Unpack it and name one of them.")
     raise UserError("the zip file holds no scan", fix=_FORMATS)
@@ -181,7 +205,7 @@ def _chosen(groups: list[list[dicom.Slice]]) -> tuple[Image, str]:
     groups.sort(key=lambda g: (-len(g), g[0].label))
     able = groups
     if len(groups) > 1:
-        able = [g for g in groups if sum(s.modality == "CT" and s.pixels and not s.localizer for s in g) >= LEAST_SLICES_CHEST]
+        able = [g for g in groups if _able(g) >= LEAST_SLICES_CHEST]
     if len(able) != 1:
         listed = "; ".join(_described(g) for g in groups[:6]) + ("; …" if len(groups) > 6 else "")
         raise UserError(
@@ -193,6 +217,11 @@ def _chosen(groups: list[list[dicom.Slice]]) -> tuple[Image, str]:
         said = f"{others} other series beside it {'was' if others == 1 else 'were'} left out"
         image = dataclasses.replace(image, notes=(*image.notes, said))
     return image, f"a DICOM series of {len(able[0])} files"
+
+
+def _able(group: list[dicom.Slice]) -> int:
+    """How many images of a group can be slices of a CT volume."""
+    return sum(s.frames for s in group if s.modality == "CT" and s.pixels and not s.localizer)
 
 
 def _described(group: list[dicom.Slice]) -> str:

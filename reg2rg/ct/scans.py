@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -16,24 +17,28 @@ from typing import IO
 from ..errors import UserError
 from . import archive, dicom, identity
 from .bytes import head
+from .facts import Facts
 
 # longest first, so that the id of x.nii.gz is x
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".mgz", ".mgh")
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*|[0-9a-f]{64}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scan:
     """One scan on disk: `files` (for a zip: the zip, with `members` in it), `kind` "image" or "dicom", `id` the study's name.
 
-    `label` says what it is without any DICOM identifier.
+    `label` says what it is without any DICOM identifier; paths, which may hold one, aren't shown with the object. `facts` is
+    what a table says of it (image files only).
     """
 
     id: str
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = dataclasses.field(repr=False)
     kind: str
-    members: tuple[str, ...] = ()
+    members: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     label: str = ""
+    facts: Facts | None = None
 
 
 def bare_name(name: str) -> str:
@@ -68,10 +73,11 @@ def find_scans(folder: Path, *, keep_ids: bool = False, skip: Iterable[Path] = (
 
 
 def walk(folder: Path, skip: Iterable[Path] = ()) -> Iterator[Path]:
-    """Every visible file below `folder` in a fixed order; links to folders are followed once."""
+    """Every visible file below `folder` in a fixed order, and folders that can't be opened; links are followed once."""
+    unreadable: list[Path] = []
     left_out = {Path(p).resolve() for p in skip}
     seen: set[Path] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=lambda e: unreadable.append(Path(e.filename)), followlinks=True):
         here = Path(parent)
         folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
         if here.resolve() in seen | left_out:
@@ -82,6 +88,8 @@ def walk(folder: Path, skip: Iterable[Path] = ()) -> Iterator[Path]:
             path = here / name
             if not name.startswith(".") and path.is_file() and (not left_out or path.resolve() not in left_out):
                 yield path
+    # nothing else would tell of what lies in them
+    yield from unreadable
 
 
 def _loose(path: Path, folder: Path, alone: bool, slices: list[tuple[dicom.Slice, Path, str]]) -> list[Scan]:
@@ -101,6 +109,8 @@ def slice_of(path: Path) -> dicom.Slice | None:
 
     A file that calls itself DICOM and isn't counts as damaged: in a series it would be a missing slice.
     """
+    if path.is_dir():
+        raise UserError("a folder can't be read", fix="Check its permissions.")
     try:
         start = head(path)
         if dicom.is_dicom(start):
@@ -108,7 +118,8 @@ def slice_of(path: Path) -> dicom.Slice | None:
                 if found := dicom.header(file, functools.partial(_open, path), path.name):
                     return found
     except OSError as error:
-        if path.suffix.lower() not in ("", *DICOM_ENDINGS):
+        # many systems name files by UIDs, whose last number looks like an ending
+        if path.suffix.lower() not in ("", *DICOM_ENDINGS) and not path.suffix[1:].isdigit():
             return None
         raise UserError(f"a file can't be read ({error.strerror})", fix="Check its permissions.") from error
     if path.suffix.lower() in DICOM_ENDINGS:
@@ -122,10 +133,11 @@ def _open(path: Path) -> IO[bytes]:
 
 def member_slice(path: Path, name: str) -> dicom.Slice | None:
     """The DICOM slice in one member of a zip."""
-    if not dicom.is_dicom(archive.head_of(path, name)):
-        return None
-    opener = functools.partial(archive.open_member, path, name)
-    return dicom.header(opener(), opener, PurePosixPath(name).name)
+    with archive.open_stream(path, name) as file:
+        if not dicom.is_dicom(file.read(512)):
+            return None
+        file.seek(0)
+        return dicom.header(file, functools.partial(archive.open_member, path, name), PurePosixPath(name).name)
 
 
 def _in_zip(path: Path, slices: list[tuple[dicom.Slice, Path, str]]) -> list[Scan]:
@@ -138,7 +150,7 @@ def _in_zip(path: Path, slices: list[tuple[dicom.Slice, Path, str]]) -> list[Sca
     before, found = len(slices), []
     for name in names:
         if is_image_name(name):
-            found.append(Scan(bare_name(PurePosixPath(name).name), (path,), "image", (name,), name))
+            found.append(Scan(bare_name(PurePosixPath(name).name), (path,), "image", (name,), PurePosixPath(name).name))
             continue
         try:
             if inside := member_slice(path, name):
@@ -166,7 +178,9 @@ def _series(slices: list[tuple[dicom.Slice, Path, str]], keep_ids: bool) -> list
         files = tuple(loose) if loose or zipped is None else (zipped,)
         inside = () if loose else tuple(member for _, path, member in group if path == zipped)
         label = f"a DICOM series of {len(inside or files)} file{'s' * (len(inside or files) > 1)}"
-        scans.append(Scan(uid if keep_ids else identity.pseudonym(uid), files, "dicom", inside, label))
+        # what is no UID isn't kept as a file's name
+        kept = keep_ids and _UID.fullmatch(uid)
+        scans.append(Scan(uid if kept else identity.pseudonym(uid), files, "dicom", inside, label))
     return scans
 
 

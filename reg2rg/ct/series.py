@@ -7,80 +7,40 @@ twice) is refused with the reason. In: `Slice`s. Out: `Image` in HU.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from ..errors import UserError
-from .dicom import Slice, decode
-from .hounsfield import Faults, convert
-from .image import Image
+from .dicom import PARTS, Slice
+from .hounsfield import AIR, Faults, check_rescale, convert
+from .image import Image, check_count
+from .members import files, images, names, was
 from .orientation import SHEAR, from_lps
+from .pixels import decode, forget
 
-# two positions this near are one; a gap may differ from the usual one by this share; slices may be shifted by this much
-_SAME_MM, _STEP_SHARE, _SHIFT_MM = 0.01, 0.1, 1.0
+# two positions this near are one; a gap may differ from the usual one by this share; slices may be shifted by this much;
+# a step this many times what the header says of it is worth a word
+_SAME_MM, _STEP_SHARE, _SHIFT_MM, _WIDE = 0.01, 0.1, 1.0, 1.5
 
 
 def read(slices: Sequence[Slice]) -> Image:
     """The volume of one series; raises UserError saying what is wrong with it."""
     notes: list[str] = []
-    slices = _images(slices, notes)
-    slices = _one_stack(_once(slices, notes), notes)
+    slices = _one_stack(images(slices, notes), notes)
     slices, step = _sorted(slices, notes)
+    _refuse_interleaved(slices)
+    notes += _regular_gaps(slices, float(np.linalg.norm(step)))
     affine = _affine(slices, step)
     array, faults = _pixels(slices)
-    trusted = all(s.rescale is not None for s in slices)
-    if not trusted:
+    trusted = all(s.rescale is not None and s.unit != "US" for s in slices)
+    if any(s.rescale is None for s in slices):
         notes.append("no RescaleSlope and RescaleIntercept: the stored values were taken as HU")
     if not slices[0].series:
         notes.append("its SeriesInstanceUID is blank: files were put together by folder and geometry")
+    if any(s.lossy for s in slices):
+        notes.append("its pixels were compressed with losses")
     return Image(array, affine, trusted=trusted, notes=(*notes, *faults.notes()), kind="DICOM", stored="int16")
-
-
-def _images(slices: Sequence[Slice], notes: list[str]) -> list[Slice]:
-    """Only CT slices with pixels, without localizers."""
-    modalities = sorted({s.modality or "unknown" for s in slices})
-    if modalities != ["CT"]:
-        raise UserError(f"its modality is {' and '.join(modalities)}, not CT", fix="Give a CT series.")
-    kept = [s for s in slices if not s.localizer]
-    if not kept:
-        raise UserError("it is a localizer (scout), not a volume", fix="Give the CT series itself.")
-    if dropped := len(slices) - len(kept):
-        notes.append(f"{_files(dropped)} with a localizer {_was(dropped)} left out")
-    if not any(s.pixels for s in kept):
-        raise UserError("its files hold no pixels", fix="Export the images again.")
-    if without := [s.label for s in kept if not s.pixels]:
-        raise UserError(f"{_names(without)} without pixels", fix="Export the series again.")
-    if colour := [s.label for s in kept if s.samples != 1]:
-        raise UserError(f"{_names(colour)} in colour: a secondary capture, not a CT volume", fix="Give the CT series itself.")
-    if any(s.frames > 1 for s in kept):
-        raise UserError("it is a multi-frame object", fix="Convert it to NIfTI first, e.g. with dcm2niix.")
-    return kept
-
-
-def _files(n: int) -> str:
-    return f"{n} file" if n == 1 else f"{n} files"
-
-
-def _was(n: int) -> str:
-    return "was" if n == 1 else "were"
-
-
-def _names(labels: Sequence[str]) -> str:
-    return (
-        f"{labels[0]} is"
-        if len(labels) == 1
-        else f"{len(labels)} files ({', '.join(labels[:3])}{', …' * (len(labels) > 3)}) are"
-    )
-
-
-def _once(slices: list[Slice], notes: list[str]) -> list[Slice]:
-    """Each SOP instance once: copies of a file in the tree are one slice."""
-    seen: dict[str, Slice] = {}
-    for i, s in enumerate(slices):
-        seen.setdefault(s.instance or f"#{i}", s)
-    if copies := len(slices) - len(seen):
-        notes.append(f"{_files(copies)} repeating a slice's SOPInstanceUID {_was(copies)} left out")
-    return list(seen.values())
 
 
 def _one_stack(slices: list[Slice], notes: list[str]) -> list[Slice]:
@@ -89,11 +49,11 @@ def _one_stack(slices: list[Slice], notes: list[str]) -> list[Slice]:
         raise UserError("it is one slice, not a volume", fix="Give the folder that holds the whole series.")
     if lost := [s.label for s in slices if s.position is None or s.cosines is None]:
         raise UserError(
-            f"{_names(lost)} without ImagePositionPatient or ImageOrientationPatient, so the slices can't be placed",
+            f"{names(lost)} without ImagePositionPatient or ImageOrientationPatient, so the slices can't be placed",
             fix="Export the series again with its geometry.",
         )
     if lost := [s.label for s in slices if s.spacing is None or min(s.spacing) <= 0 or min(s.matrix) < 2]:
-        raise UserError(f"{_names(lost)} without PixelSpacing or size", fix="Export the series again with its geometry.")
+        raise UserError(f"{names(lost)} without PixelSpacing or size", fix="Export the series again with its geometry.")
     stacks: list[list[Slice]] = []
     for s in slices:
         stack = next((stack for stack in stacks if _alike(stack[0], s)), None)
@@ -102,7 +62,7 @@ def _one_stack(slices: list[Slice], notes: list[str]) -> list[Slice]:
     if len(stacks) > 1:
         _refuse_mixture(stacks)
         odd = sum(map(len, stacks[1:]))
-        notes.append(f"{_files(odd)} of another matrix or orientation {_was(odd)} left out")
+        notes.append(f"{files(odd)} of another matrix or orientation {was(odd)} left out")
     return stacks[0]
 
 
@@ -123,7 +83,7 @@ def _refuse_mixture(stacks: list[list[Slice]]) -> None:
     except UserError:
         whole = False
     if not whole:
-        raise UserError(f"it mixes {reason}: {_names(others)} unlike the rest", fix="Give a folder with one stack of slices.")
+        raise UserError(f"it mixes {reason}: {names(others)} unlike the rest", fix="Give a folder with one stack of slices.")
 
 
 def _difference(a: Slice, b: Slice) -> str:
@@ -183,16 +143,45 @@ def _distinct(slices: list[Slice], normal: np.ndarray, notes: list[str]) -> list
         before = kept[-1]
         if float((s.position - before.position) @ normal) > _SAME_MM:  # type: ignore[operator]
             kept.append(s)
-        elif np.array_equal(decode(s)[0], decode(before)[0]):
+        elif np.array_equal(decode(s).values, decode(before).values):
             dropped += 1
         else:
+            told = [name for name, a, b in zip(PARTS, before.parts, s.parts, strict=True) if a != b]
+            why = f"told apart by {' and '.join(told)}" if told else "phases, reconstructions?"
             raise UserError(
-                f"{before.label} and {s.label} lie at one position and differ: two images a place (phases, reconstructions?)",
+                f"{before.label} and {s.label} lie at one position and differ: two images a place ({why})",
                 fix="Give a folder with one of them.",
             )
     if dropped:
-        notes.append(f"{_files(dropped)} repeating a position with the same pixels {_was(dropped)} left out")
+        notes.append(f"{files(dropped)} repeating a position with the same pixels {was(dropped)} left out")
     return kept
+
+
+def _refuse_interleaved(slices: list[Slice]) -> None:
+    """Raises UserError where slices of two stacks alternate at positions of their own, as if they were one finer stack.
+
+    Several parts one after the other are one volume, and so are slices that are all parts of their own.
+    """
+    for name, values in zip(PARTS, zip(*(s.parts for s in slices), strict=True), strict=True):
+        kinds = len(set(values))
+        runs = 1 + sum(a != b for a, b in pairwise(values))
+        if kinds * 2 <= len(values) < runs * 2:
+            raise UserError(
+                f"slices of {kinds} stacks alternate in it (told apart by {name})", fix="Give a folder with one of them."
+            )
+
+
+def _regular_gaps(slices: list[Slice], step: float) -> list[str]:
+    """A note where the slices lie further apart than their header says, or skip numbers: every second one may be missing."""
+    apart, thickness = slices[0].apart, slices[0].thickness
+    if apart > 0 and step > _WIDE * apart:
+        return [f"its slices lie {step:.4g} mm apart, its SpacingBetweenSlices says {apart:.4g} mm: some may be missing"]
+    if thickness > 0 and step > _WIDE * thickness:
+        return [f"its slices lie {step:.4g} mm apart and are {thickness:.4g} mm thick: there are gaps, or some are missing"]
+    counted = {abs(b.number - a.number) for a, b in pairwise(slices) if a.number is not None and b.number is not None}
+    if len(counted) == 1 and (by := counted.pop()) > 1:
+        return [f"its slices are numbered in steps of {by}: others of the series may be missing"]
+    return []
 
 
 def _affine(slices: list[Slice], step: np.ndarray) -> np.ndarray:
@@ -208,13 +197,20 @@ def _affine(slices: list[Slice], step: np.ndarray) -> np.ndarray:
 
 def _pixels(slices: list[Slice]) -> tuple[np.ndarray, Faults]:
     """HU int16 (columns, rows, slices), each slice by its own rescale."""
+    check_count((*slices[0].matrix, len(slices)))
     out = np.empty((*slices[0].matrix, len(slices)), dtype=np.int16, order="F")
     faults = Faults()
     for k, s in enumerate(slices):
-        pixels, slope, intercept = decode(s)
-        if pixels.shape != s.matrix[::-1]:
+        pixels = decode(s)
+        if pixels.values.shape != s.matrix[::-1]:
             raise UserError(
-                f"{s.label}: its pixels are {pixels.shape}, its header says {s.matrix[::-1]}", fix="Export it again."
+                f"{s.label}: its pixels are {pixels.values.shape}, its header says {s.matrix[::-1]}", fix="Export it again."
             )
-        convert(pixels, slope, intercept, out[:, :, k].T, faults)
+        check_rescale(pixels.slope, pixels.intercept)
+        plane = out[:, :, k].T
+        convert(pixels.values, pixels.slope, pixels.intercept, plane, faults)
+        if pixels.padding is not None:
+            faults.padding += int((pixels.padding & (plane > AIR)).sum())
+            plane[pixels.padding & (plane > AIR)] = AIR
+    forget()
     return out, faults

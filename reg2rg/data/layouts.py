@@ -1,9 +1,10 @@
 """Where a data set keeps its volumes, masks and texts → a list of `Source`s, one a study.
 
 `radgenome`: volumes/**/NAME.nii.gz, masks/seg_NAME/REGION.nii.gz or masks/seg_NAME.nii.gz, region_report.csv, labels.csv,
-split.csv (and the published data set's own folder names). `ctrg`: volumes and one table of whole reports. `folder`: every
-image file and every DICOM series is a study. Of two rows for the same volume and region the later one wins, as in the
-official code; the whole report is the row with an empty Anatomy, else the region sentences in the order of the regions.
+split.csv; and the published data sets' own folder names, with CT-RATE's metadata (see `ctrate`). `ctrg`: volumes and one table
+of whole reports. `folder`: every image file and every DICOM series is a study. Of two rows for the same volume and region the
+later one wins, as in the official code; the whole report is the row with an empty Anatomy, else CT-RATE's findings, else the
+region sentences in the order of the regions.
 """
 
 from __future__ import annotations
@@ -15,29 +16,39 @@ from typing import Any
 
 from ..anatomy import REGIONS, region_name
 from ..contracts import Study
-from ..ct import Scan, bare_name, find_scans
+from ..ct import Facts, Scan, bare_name, find_scans
 from ..errors import UserError, suggest
-from . import tables
+from . import ctrate, tables
 
 _MASK_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """One study to be: its `scan`, its `masks` (a folder or a file, or None), its texts and labels; `notes` in sentences."""
+    """One study to be: its `scan`, its `masks` (a folder or a file, or None), its texts and labels; `notes` in sentences.
+
+    `written`: the whole report with its line breaks, where it has any. `region_sentences`: how these came about, where a
+    splitter made them of the whole report (`left_to_another`: by another one in the end). Paths and texts aren't shown with the
+    object, so that no scheduler's log keeps them.
+    """
 
     id: str
     scan: Scan
-    masks: Path | None = None
+    masks: Path | None = dataclasses.field(default=None, repr=False)
     split: str = ""
-    region_reports: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    report: str = ""
+    region_reports: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    report: str = dataclasses.field(default="", repr=False)
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    written: str = dataclasses.field(default="", repr=False)
+    region_sentences: str = ""
+    left_to_another: bool = False
 
     def study(self, provenance: Mapping[str, Any]) -> Study:
-        """The study's text and facts as the store keeps them."""
-        return Study(self.id, self.split, dict(self.region_reports), self.report, dict(self.labels), dict(provenance))
+        """The study's text and facts as the store keeps them; its provenance says how region sentences were made, if so."""
+        kept = {key: value for key, value in provenance.items() if key != "region_sentences"}
+        made = {"region_sentences": self.region_sentences} if self.region_sentences else {}
+        return Study(self.id, self.split, dict(self.region_reports), self.report, dict(self.labels), {**kept, **made})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,13 +104,9 @@ def detect(source: Path) -> str:
     """The layout that a folder looks like."""
     if not source.is_dir():
         return "folder"
-    if (source / "volumes").is_dir() or _region_tables(source) or any(source.glob("*_preprocessed")):
+    if (source / "volumes").is_dir() or ctrate.is_published(source):
         return "radgenome"
     return "ctrg" if _report_tables(source) else "folder"
-
-
-def _region_tables(source: Path) -> list[Path]:
-    return sorted([*source.glob("*region_report.csv"), *source.glob("radgenome_files/*region_report.csv")])
 
 
 def _report_tables(source: Path) -> list[Path]:
@@ -109,21 +116,36 @@ def _report_tables(source: Path) -> list[Path]:
 def _radgenome(
     source: Path, masks: Path | None, reports: Path | None, columns: Mapping[str, str], keep_ids: bool
 ) -> tuple[list[Scan], _Tables]:
-    mask_folders = tuple(p for p in [source / "masks", *sorted(source.glob("*_region_mask"))] if p.is_dir())
-    skip = [*mask_folders, *([masks] if masks else [])]
-    folders = [p for p in [source / "volumes", *sorted(source.glob("*_preprocessed"))] if p.is_dir()] or [source]
+    mask_folders = tuple(ctrate.mask_folders(source))
+    skip = [*mask_folders, *ctrate.left_out(source), *([masks] if masks else [])]
+    folders = [p for p in [source / "volumes", *ctrate.preprocessed(source)] if p.is_dir()] or [source]
     scans = [scan for folder in folders for scan in find_scans(folder, keep_ids=keep_ids, skip=skip)]
-    texts, splits = tables.Texts(), {}
-    for path in [reports] if reports else _region_tables(source):
+    scans = _with_facts(sorted(scans, key=lambda s: s.id), source)
+    texts, splits = tables.Texts(), {s.id: split for s in scans if (split := ctrate.split_of(s.files[0], source))}
+    # the region tables come last: their whole report wins over CT-RATE's
+    for path in [reports] if reports else [*ctrate.report_tables(source), *ctrate.region_tables(source)]:
         more, more_splits = _texts(path, columns)
-        texts.regions.update(more.regions)
-        texts.reports.update(more.reports)
-        texts.notes.update(more.notes)
+        texts.add(more)
         splits.update(more_splits)
     if (path := source / "split.csv").is_file():
         splits = tables.read_splits(path)
-    labels = tables.read_labels(path) if (path := source / "labels.csv").is_file() else {}
-    return sorted(scans, key=lambda s: s.id), _Tables(texts, splits, labels, mask_folders)
+    own = [path] if (path := source / "labels.csv").is_file() else ctrate.label_tables(source)
+    labels = {study: row for path in own for study, row in tables.read_labels(path).items()}
+    return scans, _Tables(texts, splits, labels, mask_folders)
+
+
+def _with_facts(scans: list[Scan], source: Path) -> list[Scan]:
+    """The scans with what CT-RATE's metadata says of them; RadGenome's resampled volumes are no longer what it describes."""
+    if not (found := ctrate.metadata_tables(source)):
+        return scans
+    facts = {study: row for path in found for study, row in ctrate.read_facts(path).items()}
+    unknown = Facts(notes=("the metadata table has no row for it: its header's rescale and spacing were taken",))
+    resampled = ctrate.preprocessed(source)
+
+    def described(scan: Scan) -> bool:
+        return scan.kind == "image" and not any(scan.files[0].is_relative_to(folder) for folder in resampled)
+
+    return [dataclasses.replace(s, facts=facts.get(s.id, unknown)) if described(s) else s for s in scans]
 
 
 def _texts(path: Path, columns: Mapping[str, str]) -> tuple[tables.Texts, dict[str, str]]:
@@ -182,6 +204,7 @@ def _source(scan: Scan, found: _Tables, splits: Mapping[str, str], masks: Path |
         report=found.texts.reports.get(scan.id) or " ".join(ordered.values()),
         labels=found.labels.get(scan.id, {}),
         notes=tuple(found.texts.notes.get(scan.id, ())),
+        written=found.texts.written.get(scan.id, ""),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,23 @@ SPLITS = {
 # Column names under which tables in the wild keep a study's id and its whole report.
 ID_COLUMNS = ("Volumename", "AccNum", "AccessionNo", "study", "id", "image_id", "image", "name", "filename")
 REPORT_COLUMNS = ("report", "finding", "findings", "Findings_EN", "report_text", "caption", "text")
+# What CT-RATE writes where a report has no such part.
+NO_TEXT = ("not given",)
 
 Rows = list[dict[str, str]]
 
 
-def read_table(path: Path) -> Rows:
-    """The rows of a CSV file, or of a JSON list of objects (or an object of such lists, whose names become `split`)."""
+def read_table(path: Path, only: Iterable[str] = ()) -> Rows:
+    """The rows of a CSV file, or of a JSON list of objects (or an object of such lists, whose names become `split`).
+
+    `only` keeps these columns of a wide CSV file, so that a large one needs little memory.
+    """
     if not path.is_file():
         raise UserError("no such table", path, "Check the path.")
     csv.field_size_limit(1 << 27)
     try:
         text = path.read_text(encoding="utf-8-sig")
-        rows = _json_rows(json.loads(text)) if path.suffix.lower() == ".json" else _csv_rows(text)
+        rows = _json_rows(json.loads(text)) if path.suffix.lower() == ".json" else _csv_rows(text, {_plain(c) for c in only})
     except UnicodeDecodeError as error:
         raise UserError("the table isn't UTF-8 text", path, "Save it as CSV in UTF-8.") from error
     except (csv.Error, ValueError) as error:
@@ -45,9 +50,10 @@ def read_table(path: Path) -> Rows:
     return rows
 
 
-def _csv_rows(text: str) -> Rows:
+def _csv_rows(text: str, only: Container[str]) -> Rows:
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    return [{str(k).strip(): v or "" for k, v in row.items() if k is not None} for row in reader]
+    kept = [k for k in reader.fieldnames or () if not only or _plain(k) in only]
+    return [{k.strip(): row[k] or "" for k in kept} for row in reader]
 
 
 def _json_rows(data: Any) -> Rows:
@@ -89,11 +95,15 @@ def study_id(cell: str) -> str:
 
 
 class Texts:
-    """Report texts by study: `regions[id][region]`, `reports[id]`, and remarks on what was left out."""
+    """Report texts by study: `regions[id][region]`, `reports[id]`, and remarks on what was left out.
+
+    `written[id]`: a whole report as it stands in its table, where it has several lines (`reports` has single blanks).
+    """
 
     def __init__(self) -> None:
         self.regions: dict[str, dict[str, str]] = {}
         self.reports: dict[str, str] = {}
+        self.written: dict[str, str] = {}
         self.notes: dict[str, list[str]] = {}
 
     def __contains__(self, study: str) -> bool:
@@ -102,6 +112,16 @@ class Texts:
     def ids(self) -> list[str]:
         """All studies that have a text."""
         return list(dict.fromkeys([*self.regions, *self.reports]))
+
+    def add(self, other: Texts) -> None:
+        """Takes over another table's texts; they win where both have one."""
+        self.regions.update(other.regions)
+        new = {study: text for study, text in other.reports.items() if text or study not in self.reports}
+        self.reports.update(new)
+        self.written = {study: text for study, text in self.written.items() if study not in new} | other.written
+        for study, said in other.notes.items():
+            for remark in said:
+                self.note(study, remark)
 
     def note(self, study: str, text: str) -> None:
         """Keeps a remark on one study, once."""
@@ -143,6 +163,7 @@ def whole_texts(path: Path, rows: Rows, names: Mapping[str, str]) -> tuple[Texts
     for row in rows:
         if study := study_id(row[ids]):
             text = " ".join(row[reports].split())
+            text = "" if text.lower().rstrip(".") in NO_TEXT else text
             if texts.reports.setdefault(study, text) != text:
                 raise UserError(
                     f"the table has several rows for '{study}' and no column that tells them apart (its columns are "
@@ -150,6 +171,8 @@ def whole_texts(path: Path, rows: Rows, names: Mapping[str, str]) -> tuple[Texts
                     path,
                     "Give one report a study, or a region report table with the columns Volumename, Anatomy, Sentence.",
                 )
+            if text and "\n" in row[reports].strip():
+                texts.written[study] = row[reports]
             if split and row[split].strip():
                 splits[study] = _split(row[split], path)
     return texts, splits

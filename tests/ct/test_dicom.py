@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -221,6 +222,14 @@ def test_the_salt_is_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert [p.name for p in kept.parent.iterdir()] == ["salt"]
     kept.unlink()
     assert identity.pseudonym("1.2.3") != first
+
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    kept.unlink()
+    monkeypatch.setattr(os, "link", no_links)
+    second = identity.pseudonym("1.2.3")
+    assert identity.pseudonym("1.2.3") == second and [p.name for p in kept.parent.iterdir()] == ["salt"]
     kept.write_text("")
     with pytest.raises(UserError, match="salt"):
         identity.pseudonym("1.2.3")
@@ -238,7 +247,8 @@ def zip_of(path: Path, folder: Path) -> Path:
 
 def test_zips_of_a_series_and_of_an_image(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a" / "s", hu_array())
-    zipped = zip_of(tmp_path / "z" / "ZEBRA.zip", tmp_path / "a") if (tmp_path / "z").mkdir() is None else tmp_path
+    (tmp_path / "z").mkdir()
+    zipped = zip_of(tmp_path / "z" / "ZEBRA.zip", tmp_path / "a")
     assert np.array_equal(read_volume(zipped).hu, expected())
     (scan,) = find_scans(tmp_path / "z")
     assert np.array_equal(read_scan(scan).hu, expected())

@@ -165,6 +165,12 @@ def test_a_header_that_promises_terabytes_is_refused_at_once(tmp_path: Path) -> 
     path.write_bytes(raw)
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(bytes(raw)))
     for name in ("a.nii", "b.nii.gz"):
+        with pytest.raises(UserError, match="more than any chest CT"):
+            read_volume(tmp_path / name)
+    raw[42:48] = np.array([1000, 1000, 1000], "<i2").tobytes()
+    path.write_bytes(raw)
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(bytes(raw)))
+    for name in ("a.nii", "b.nii.gz"):
         with pytest.raises(UserError, match="cut short"):
             read_volume(tmp_path / name)
 

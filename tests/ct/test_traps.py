@@ -247,12 +247,12 @@ def test_one_series_of_a_mixed_archive_reads_alone(data: Callable[[str], Path], 
 
 
 def test_both_jpeg_flavours_decode_to_the_same_mean(data: Callable[[str], Path]) -> None:
-    from reg2rg.ct import archive, dicom, scans
+    from reg2rg.ct import archive, pixels, scans
 
     for name in ("mr_jpeg_lossless", "mr_jpegls"):
         path = data(f"dicom-traps/real/{name}.zip")
         slices = [s for n in archive.members(path) if (s := scans.member_slice(path, n))]
-        assert np.mean([dicom.decode(s)[0] for s in slices]) == pytest.approx(127.0475, abs=1e-3)
+        assert np.mean([pixels.decode(s).values for s in slices]) == pytest.approx(127.0475, abs=1e-3)
 
 
 def test_a_tree_of_series_gives_one_scan_a_series(data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,6 +279,10 @@ MASKS = [
     ("cip-chest64/nifti/wholeLung-64.nii.gz", {1: 65624}),
     ("cip-chest64/nifti/lm-64.nii.gz", {9: 10164, 10: 9701, 11: 8437, 12: 9860, 13: 10940, 14: 11108, 512: 510}),
     ("cip-chest64/nrrd/lm-64.nrrd", {9: 10164, 10: 9701, 11: 8437, 12: 9860, 13: 10940, 14: 11108, 512: 510}),
+    ("cip-chest64/nrrd/lm-64-transformed.nrrd", {9: 10164, 14: 11108, 512: 510}),
+    ("cip-chest64/nrrd/wholeLung-64.nrrd", {1: 65624}),
+    ("cip-chest64/nrrd/partial-lung-ct-64.nrrd", {9: 12243, 10: 11237, 11: 9370, 12: 11568, 13: 12703, 14: 13349, 512: 1161}),
+    ("cip-lobes-large/crop_ct_interactiveLobeSegmentation.nrrd", {4: 1416421, 5: 1133405, 6: 1201534, 7: 2300091, 8: 1440102}),
     ("4dlung-113/masks/tumor.nii.gz", {1: 25247}),
 ]
 
@@ -302,6 +306,9 @@ def test_mask_and_scan_meet_in_the_world(data: Callable[[str], Path], base: Volu
 def test_doubtful_masks_are_noted_or_refused(data: Callable[[str], Path]) -> None:
     assert "isn't binary" in " ".join(read_label_map(data("nifti-traps/derived/mask_lung_prob0.7.nii.gz")).notes)
     assert "0/255" in " ".join(read_label_map(data("nifti-traps/derived/mask_lung_255.nii.gz")).notes)
+    for name in ("simple_lm", "rind_partition-64"):
+        with pytest.raises(UserError, match="no space directions"):
+            read_labels(data(f"cip-chest64/nrrd/{name}.nrrd"))
     with pytest.raises(UserError, match="negative labels"):
         read_labels(data("nifti-traps/derived/mask_lung_negative.nii.gz"))
 
