@@ -58,7 +58,8 @@ def register_volume_encoders(register: Register) -> None:
     """Volume encoders f_V (Eqs. 3, 7): ``nn.Module``, (B, 1, H, W, D) in [-1, 1] → (B, N, width), attribute ``width``.
 
     One grey channel comes in; an encoder whose weights want more repeats it itself (``x.expand(-1, 3, -1, -1, -1)``).
-    Where the constructor has a parameter ``size``, the recipe's view size (H, W, D) is passed to it.
+    Where the constructor has a parameter ``size``, the recipe's view size (H, W, D) is passed to it. A method
+    ``fitted(weights) -> weights``, where there is one, makes published weights fit another size when ``--init`` loads them.
     """
 
 
@@ -83,7 +84,9 @@ def register_decoders(register: Register) -> None:
     """Decoders: ``build() -> (PreTrainedModel, PreTrainedTokenizerBase)``, a causal language model and its tokenizer.
 
     The tokenizer is a fast one with an end token. A constructor's parameter ``dtype`` is filled with the recipe's.
-    A ``build`` with a parameter ``corpus`` gets the training texts, for decoders that train their own tokenizer.
+    A ``build`` with a parameter ``corpus`` gets the training texts, for decoders that train their own tokenizer. Texts are no
+    longer than the model's ``config.max_position_embeddings``, where it has one. A model type that transformers doesn't know is
+    registered with ``AutoConfig`` and ``AutoModelForCausalLM`` when the module of the target is imported.
     An attribute ``base`` (a hub name or a folder), where it is set, says that the weights come from there and are named,
     not copied, by a run folder.
     """
@@ -111,5 +114,9 @@ def register_labelers(register: Register) -> None:
 def register_splitters(register: Register) -> None:
     """Splitters: ``split(report: str) -> dict[region, text]``, a free report to region sentences.
 
-    Each sentence is used at most once and none is invented; sentences of no region are left out.
+    Each sentence is used at most once and none is invented; sentences of no region are left out. Where it has a method
+    ``split_all(reports) -> list[dict]``, that is asked instead, for many reports at once; an attribute ``fallbacks``, set by
+    it, maps the place of a report that it left to another splitter to the reason. A method ``regions_of(sentence)``, where it
+    has one, names all regions of one sentence, best first; it is used for measuring alone.
+    A constructor's parameter ``progress`` is filled with the command's bar: ``progress(name, done, total, note)``.
     """

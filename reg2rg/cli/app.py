@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Score a reports file.",
     "ground": "Whether each section follows its own region, by intervention.",
     "label": "The 18 finding labels of each report text.",
+    "split": "Whole reports → region sentences, by a splitter.",
     "bench": "Train and compare methods and ablations.",
     "view": "The grounded page of a study, a reports file or a bench.",
     "plugins": "What is installed, from which package; conformance; scaffold.",

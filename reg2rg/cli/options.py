@@ -25,6 +25,10 @@ LabelerOptions = Annotated[
 LabelerWeights = Annotated[
     str | None, typer.Option("--weights", help="The labeler's weights: the same as --labeler-options weights=DIR.")
 ]
+SplitterOptions = Annotated[
+    list[str] | None,
+    typer.Option("--splitter-options", help="KEY=VALUE, an option to build the splitter with (several=true); repeatable."),
+]
 GeometryOption = Annotated[str | None, typer.Option("--geometry-encoder", help="Geometry encoder plugin, or none.")]
 
 

@@ -133,6 +133,14 @@ def _split_sentences(subject: Subject) -> None:
         expect(not extra, f"too much: {list(extra)}")
 
 
+@check("splitter", "split_all(reports), where it has one, gives for each report what split gives")
+def _split_together(subject: Subject) -> None:
+    if not hasattr(subject.part, "split_all"):
+        return
+    together, alone = list(subject.part.split_all(list(TEXTS))), [_split(subject, text) for text in TEXTS]
+    expect(together == alone, f"{len(together)} answers for {len(TEXTS)} reports, and others than split gives")
+
+
 @check("splitter", "an empty report has no parts")
 def _split_nothing(subject: Subject) -> None:
     expect(not _split(subject, ""), _split(subject, ""))

@@ -95,7 +95,7 @@ _USE = {
     "geometry-encoder": "Use it: `reg2rg train --data STORE --out RUN --geometry-encoder $name`",
     "decoder": "Use it: `reg2rg train --data STORE --out RUN --decoder $name`",
     "adapter": "Use it: `reg2rg train --data STORE --out RUN --set adapter=$name`",
-    "splitter": "Use it from Python: `reg2rg.plugins.resolve('splitter', '$name').split(report)`",
+    "splitter": "Use it: `reg2rg split REPORTS --out REGIONS.csv --splitter $name`",
 }
 
 
