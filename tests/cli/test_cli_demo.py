@@ -128,8 +128,8 @@ def test_a_row_that_fails_stops_no_other(bench: tuple[Path, dict], reg2rg: Run, 
     """The first row's language model isn't here; the second one's is made from scratch."""
     out, _ = bench
     done = reg2rg(
-        "bench", "--data", out / "store", "--out", tmp_path / "out", "--sweep", "decoder.name=llama2-7b,tiny", "--recipe", "tiny",
-        "--max-steps", 2, "--json",
+        "bench", "--data", out / "store", "--out", tmp_path / "out", "--sweep", "decoder.name=llama2-7b,tiny",
+        "--recipe", "tiny", "--max-steps", 2, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)

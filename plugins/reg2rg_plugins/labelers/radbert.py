@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from reg2rg.anatomy import FINDINGS
 from reg2rg.errors import UserError
 
+from ..devices import device_of
+
 VARIABLE = "REG2RG_RADBERT"  # where the weights lie, for those who don't want to say it each time
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",))
@@ -68,7 +70,7 @@ class RadBert:
         words = Path(tokenizer).expanduser() if tokenizer else folder
         _check_files(folder, words)
         stamp = (folder / WEIGHTS).stat().st_mtime_ns
-        self.network, self.tokenizer = _load(folder, words, _device(device), stamp)
+        self.network, self.tokenizer = _load(folder, words, device_of(device, mps=True), stamp)
         self.batch_size, self.threshold, self.progress = batch_size, threshold, progress
         self.max_length = min(max_length, _positions(self.network.model.config))
 
@@ -133,15 +135,6 @@ def _check_files(folder: Path, words: Path) -> None:
             "--labeler-options tokenizer=FOLDER"
         )
         raise UserError("the folder has no tokenizer of the labeler 'radbert'", words, fix)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # the latter where torch is built without CUDA
-        raise UserError(f"there is no device '{name}'", "device", "Choose cpu, or see: reg2rg doctor") from error
 
 
 def _positions(config: Any) -> int:

@@ -17,7 +17,7 @@ from reg2rg.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-NAMES = {(64, 64, 128, 256, 512, 768): "nano", (128, 128, 256, 512, 1024, 1536): "pro"}
+NAMES: dict[tuple[int, ...], str] = {(64, 64, 128, 256, 512, 768): "nano", (128, 128, 256, 512, 1024, 1536): "pro"}
 FORMAT = 1
 STEP = 32  # the deepest stage's side of a voxel in the input's voxels: windows are multiples of it
 
@@ -57,7 +57,7 @@ class Sizes:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Sizes:
         """The sizes of a config.json. Raises ValueError, KeyError or TypeError where they are none."""
-        values = {
+        values: dict[str, Any] = {
             f.name: tuple(data[f.name]) if isinstance(data[f.name], list) else data[f.name]
             for f in dataclasses.fields(Sizes)
             if f.name in data
@@ -99,7 +99,8 @@ def sizes_of(tensors: Mapping[str, Tensor]) -> tuple[Sizes, list[str]]:
     if lacking := [*(name for name, size in found.items() if size is None), *["features"] * (None in sides)]:
         raise UserError(f"SAT's {', '.join(lacking)} can't be read from the weights: their keys are missing")
     norm, notes = _attention_norm(tensors)
-    sizes = Sizes(features=tuple(side or 0 for side in sides), attention_norm=norm, **{k: v or 0 for k, v in found.items()})
+    values: dict[str, Any] = {**found, "features": tuple(sides), "attention_norm": norm}
+    sizes = Sizes(**values)
     if sizes.width % sizes.heads:
         raise UserError(f"the query decoder's width {sizes.width} isn't {sizes.heads} heads, as SAT has them")
     if sizes.name == "other":

@@ -70,7 +70,8 @@ def encode(encoder: TextEncoder, folder: Path, prompts: Sequence[str]) -> dict[s
     except Exception as error:  # the tokenizers library throws its plainest one at files that don't fit together
         first = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise UserError(f"the text encoder's tokenizer can't be loaded ({first})", folder, f"Give that of {BASE}.") from error
-    rows = int(encoder.text_tower[TOWER].get_input_embeddings().weight.shape[0])
+    tower: Any = encoder.text_tower[TOWER]
+    rows = int(tower.get_input_embeddings().weight.shape[0])
     if len(tokenizer) > rows:
         raise UserError(
             f"the tokenizer has {len(tokenizer)} words, the text encoder's table {rows}", folder, f"Give that of {BASE}."

@@ -11,8 +11,8 @@ from reg2rg.anatomy import REGIONS
 
 from ._grid import coarse, dilate, erode, refine
 from ._total_classes import AORTA, LOBES, T12, regions_of
+from ._wall import PLEURA_MM
 
-OUTSIDE_MM, INSIDE_MM = 5.0, 7.0  # the shell's reach from the lungs' surface
 _BIT = {region: np.uint16(1 << i) for i, region in enumerate(REGIONS)}
 _ALL = np.uint16((1 << len(REGIONS)) - 1)
 
@@ -46,7 +46,7 @@ def add_pleura(bits: np.ndarray, spacing: tuple[float, float, float]) -> bool:
         return False
     grid = coarse(lungs, spacing)
     lung = grid.hu >= 0.5
-    outside, inside = (max(mm, 0.99 * max(grid.spacing[:2])) for mm in (OUTSIDE_MM, INSIDE_MM))
+    outside, inside = (max(mm, 0.99 * max(grid.spacing[:2])) for mm in PLEURA_MM)
     shell = refine(dilate(lung, outside, grid.spacing) & ~erode(lung, inside, grid.spacing), grid)
     hard = _BIT["bone"] | _BIT["trachea and bronchie"]
     for z in range(bits.shape[2]):
@@ -62,7 +62,8 @@ def derive(bits: np.ndarray, spacing: tuple[float, float, float], names: frozens
     notes = []
     if shell:
         rest = "" if "pleural_effusion" in names else "; effusions aren't followed (task pleural_pericard_effusion)"
-        notes.append(f"pleura: derived, a shell of {OUTSIDE_MM:g} mm outside and {INSIDE_MM:g} mm inside of the lungs{rest}")
+        outside, inside = PLEURA_MM
+        notes.append(f"pleura: derived, a shell of {outside:g} mm outside and {inside:g} mm inside of the lungs{rest}")
     if "pleural_effusion" in names and not names & {*LOBES, "pleura"}:
         notes.append("pleura: its effusions only, since no lung is given")
     if "aorta" in names and "mediastinum" not in names:

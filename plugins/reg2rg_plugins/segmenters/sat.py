@@ -19,6 +19,7 @@ from reg2rg.anatomy import REGIONS, region_name
 from reg2rg.contracts import RegionMask, Volume
 from reg2rg.errors import UserError, suggest
 
+from ..devices import device_of
 from . import _sat_folder as folders
 from ._sat_classes import TABLE, finish, plan, read_table
 from ._sat_config import Sizes, check_window
@@ -60,7 +61,7 @@ class SAT:
         self.folder = folders.find(weights)
         config, self.sizes = folders.read_config(self.folder)
         folders.check(self.folder, self.sizes)
-        self.device, self.batch = _device(device), batch
+        self.device, self.batch = device_of(device), batch
         self.window = _window(window, self.sizes, self.device)
         self.queries = folders.queries(self.folder, self.plan.prompts, self.sizes.width)
         facts = [self.plan.prompts, self.plan.bits.tolist(), sorted(self.regions), self.sizes.to_json(), self.window]
@@ -112,12 +113,3 @@ def _window(given: tuple[int, int, int] | None, sizes: Sizes, device: torch.devi
             f"this isn't a window that SAT can take: {error}", "sat", "For example: --set window=[192,192,64]"
         ) from error
     return given
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # the latter where torch is built without CUDA
-        raise UserError(f"there is no device '{name}'", "device", "Choose cpu, or see: reg2rg doctor") from error

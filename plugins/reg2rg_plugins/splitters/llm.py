@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from reg2rg.errors import UserError
 
+from ..devices import device_of
 from .choices import OTHER, Answers, question, read
 from .rules import assign, gather, placeable
 
@@ -164,10 +165,10 @@ def load(name: str, revision: str | None, device: str, dtype: str) -> tuple[Any,
     tokenizer = load_tokenizer(folder)
     if not tokenizer.chat_template:
         raise UserError("this is no chat model: its tokenizer has no chat template", name, "Choose an instruction-tuned model.")
-    place = _device(device)
+    place = device_of(device)
     kind = dtype if dtype != "auto" else "bfloat16" if place.type == "cuda" else "float32"
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, kind), use_safetensors=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, kind), use_safetensors=True)
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise UserError(f"the chat model can't be loaded ({reason})", name, fix) from error
@@ -176,18 +177,6 @@ def load(name: str, revision: str | None, device: str, dtype: str) -> tuple[Any,
         do_sample=False, num_beams=1, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     return model.to(place).eval(), tokenizer
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    try:
-        device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-    except RuntimeError as error:
-        raise UserError(f"'{name}' is no device", "llm", "Say device=cpu, device=cuda or device=cuda:1.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"there is no device '{name}' on this machine", "llm", "Say device=cpu, or device=auto.")
-    return device
 
 
 def _context(model: Any, tokenizer: Any) -> int:
