@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from scipy import ndimage
 
@@ -9,7 +11,9 @@ from ._grid import Grid, Mask, Spacing, bounds, coarse, dilate, largest, open_, 
 
 LEVELS = (-950, -925, -900, -875, -850, -825, -800, -775, -750, -725, -700)  # HU, growing thresholds
 LARGEST_ML = 110.0  # trachea and main bronchi of a large adult hold about 60–90 ml
+WALL_MM, RIM = 1.6, -480  # the wall's thickness; HU halfway from the lumen to the wall
 SIDE_MM, BELOW_MM = 75.0, 60.0  # the main bronchi end within this reach of the seed
+NEAR_MM, BRONCHI_ML = 30.0, 20.0  # both main bronchi lie so near the trachea and hold no more
 
 
 def find_airway(hu: np.ndarray, spacing: Spacing, grid: Grid, body: Mask, lungs: Mask) -> Mask | None:
@@ -20,13 +24,18 @@ def find_airway(hu: np.ndarray, spacing: Spacing, grid: Grid, body: Mask, lungs:
     box = _search_box(seed, grid)
     fine = coarse(hu[box], spacing, 1.5)
     start = coarse(refine(seed, grid)[box].astype(np.int16) * 100, spacing, 1.5).hu > 50
-    grown = _grow(fine, start)
-    if grown is None:
-        return None
-    trunk = largest(open_(grown, 2.6, fine.spacing))  # bronchi narrower than 5 mm, and leaks through them, fall off
+    trunk = largest(open_(_trunk(fine, start), 2.6, fine.spacing))  # what is narrower than 5 mm, and leaks through it, fall off
     out = np.zeros(hu.shape, dtype=bool)
-    out[box] = refine(dilate(trunk, 1.6, fine.spacing), fine)
+    out[box] = refine(_with_wall(trunk, fine), fine)
     return out if trunk.any() else None
+
+
+def _with_wall(trunk: Mask, fine: Grid) -> Mask:
+    """The lumen with its wall; where a voxel is wider than the wall, with the voxels at its edge that are mostly air."""
+    wide = max(fine.spacing[:2])
+    if wide <= WALL_MM:
+        return dilate(trunk, WALL_MM, fine.spacing)
+    return trunk | (dilate(trunk, 1.01 * wide, fine.spacing) & (fine.hu < RIM))
 
 
 def find_seed(grid: Grid, body: Mask, lungs: Mask) -> Mask | None:
@@ -75,8 +84,21 @@ def _search_box(seed: Mask, grid: Grid) -> tuple[slice, slice, slice]:
     return x, y, z
 
 
-def _grow(fine: Grid, start: Mask) -> Mask | None:
-    """Grows from the darkest part of the seed at rising thresholds; takes the last before a leap into the lung."""
+def _trunk(fine: Grid, start: Mask) -> Mask:
+    """The seed grown into the bronchi; only near the trachea, or not at all, where emphysema or a bulla opens into them."""
+    if (grown := _grow(fine, start, LARGEST_ML)) is not None:
+        return grown
+    near = dilate(start, NEAR_MM, fine.spacing)
+    close_by = dataclasses.replace(fine, hu=np.where(near, fine.hu, np.float32(0)))
+    grown = _grow(close_by, start, float(start.sum() * fine.ml) + BRONCHI_ML)
+    return start & (fine.hu < LEVELS[-1]) if grown is None else grown
+
+
+def _grow(fine: Grid, start: Mask, most: float) -> Mask | None:
+    """Grows from the darkest part of the seed at rising thresholds; takes the last before a leap into the lung.
+
+    None where the first holds more than `most` ml already.
+    """
     core = start & (fine.hu < max(LEVELS[0], float(np.percentile(fine.hu[start], 25))))
     best: Mask | None = None
     ml = 0.0
@@ -84,7 +106,7 @@ def _grow(fine: Grid, start: Mask) -> Mask | None:
         labels, _ = ndimage.label(fine.hu < level)
         region = np.isin(labels, np.setdiff1d(np.unique(labels[core]), 0))
         now = float(region.sum() * fine.ml)
-        if now > LARGEST_ML or (best is not None and now > 1.5 * ml + 8.0):
+        if now > most or (best is not None and now > 1.5 * ml + 8.0):
             break
         best, ml = region, now
     return best

@@ -7,11 +7,13 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
-from ._grid import Grid, Mask, coarse, dilate, erode, keep_larger
+from ._grid import Grid, Mask, bounds, coarse, dilate, erode, grow, keep_larger, open_
 from ._hull import hull_slices
 
 BRIGHT = 170  # HU, mean of a block: bone, calcium, contrast, metal
 CORTEX = 200  # HU, single voxels: a quarter of a block of them is a thin rib
+MARROW = 100, 55  # HU: marrow has more than the first, and more than the blood of the same CT by the second
+MUSCLE, EDGE = 55.0, 0.4  # HU of muscle; a coarse voxel on bone's edge has so much of the way to bone's own
 MARROW_MM2 = 900.0  # holes up to this area are marrow
 BODY_MM = (24.0, 36.0)  # a vertebral body's half width and depth
 
@@ -22,6 +24,26 @@ class Spine:
 
     x: np.ndarray
     front: np.ndarray
+
+
+def find_skeleton(hu: np.ndarray, grid: Grid, body: Mask, lungs: Mask, hull: Mask, between: Mask) -> tuple[Mask, Spine | None]:
+    """All bone in view, and the spine's place. `between` is the tissue between the lungs, `hull` their convex hull."""
+    z = np.flatnonzero(lungs.any(axis=(0, 1)))
+    bottom, middle = int(z[0]), int(z[0] + z[-1]) // 2
+    front = between.copy()
+    front[:, : int(np.flatnonzero(lungs.any(axis=(0, 2))).mean())] = False
+    bright = bright_blocks(hu, grid)
+    pool = blood_pool(grid, bright, front)
+    marrow = marrow_blocks(grid, front, pool)
+    bone = find_bone(grid, bright & ~pool, body, lungs, front)
+    spine = find_spine(grid, bone, marrow, lungs, bool(pool.any()))
+    if spine is not None and pool.any():
+        bone = without_vessels(grid, bone, spine, between, bottom, middle)
+    bone = without_organs(grid, bone, spine, np.asarray(hull[:, :, : middle + 1].any(axis=2)), bottom, middle)
+    bone = with_edges(grid, bone, bright) & body & ~lungs
+    if spine is not None:
+        bone |= vertebral_bodies(grid, bone, spine, marrow) & ~lungs & ~pool
+    return bone, spine
 
 
 def bright_blocks(hu: np.ndarray, grid: Grid) -> Mask:
@@ -42,16 +64,27 @@ def blood_pool(grid: Grid, bright: Mask, front: Mask) -> Mask:
         return np.zeros_like(front)
     level = float(np.median(grid.hu[hot]))
     lumen = grid.hu > max(BRIGHT, 0.6 * level)
-    labels, _ = ndimage.label(erode(lumen, 3.5, grid.spacing))
+    thin = max(3.5, 1.01 * max(grid.spacing[:2]))  # at least a block, or heart, ribs and spine hang together on coarse grids
+    labels, _ = ndimage.label(erode(lumen, thin, grid.spacing))
     sizes = np.bincount(labels[hot], minlength=int(labels.max()) + 1)
     sizes[0] = 0
     core = np.isin(labels, np.flatnonzero(sizes * grid.ml > 5.0))
-    return dilate(core, 7.0, grid.spacing) & bright
+    return dilate(core, 2 * thin, grid.spacing) & bright
+
+
+def marrow_blocks(grid: Grid, front: Mask, pool: Mask) -> Mask:
+    """Clumps as bright as old people's vertebrae are within, brighter than the blood in `front`; none where that is hot."""
+    if pool.any():
+        return np.zeros_like(pool)
+    blood = grid.hu[front & (grid.hu > 0)]
+    level = max(MARROW[0], float(np.median(blood)) + MARROW[1]) if blood.size else MARROW[0]
+    return open_(grid.hu > level, 3.1, grid.spacing)
 
 
 def find_bone(grid: Grid, bright: Mask, body: Mask, lungs: Mask, front: Mask) -> Mask:
     """Bright parts that aren't calcium or contrast in the middle of the chest, marrow filled; `bright` without blood."""
-    labels, n = ndimage.label(keep_larger(bright & body & ~lungs, 0.3 / grid.ml))
+    # thin ribs touch at corners only
+    labels, n = ndimage.label(keep_larger(bright & body & ~lungs, 0.3 / grid.ml, corners=True))
     sizes = np.bincount(labels.ravel(), minlength=n + 1)
     central = np.bincount(labels[front], minlength=n + 1)
     keep = (central < 0.5 * sizes) | (sizes * grid.ml > 60.0)  # calcified vessels, leads and stents go
@@ -71,7 +104,24 @@ def _marrow(bone: Mask, grid: Grid) -> Mask:
     return out
 
 
-def find_spine(grid: Grid, bone: Mask, lungs: Mask, contrast: bool) -> Spine | None:
+def with_edges(grid: Grid, bone: Mask, bright: Mask) -> Mask:
+    """Bone with the blocks beside it that hold enough of it: `EDGE` of the way from muscle to the brightest bone next to them.
+
+    Only on volumes that come on the coarse grid themselves, where thin ribs fill no voxel; elsewhere `bright_blocks` sees them.
+    What is `bright` without being bone was taken out for a reason.
+    """
+    box = bounds(bone)
+    if box is None or grid.hu.shape != grid.shape:
+        return bone
+    wide = grow(box, 0.0, grid.spacing, bone.shape)
+    hu = grid.hu[wide]
+    near = ndimage.maximum_filter(np.where(bone[wide], hu, MUSCLE), footprint=ndimage.generate_binary_structure(3, 1))
+    out = bone.copy()
+    out[wide] |= (near > BRIGHT) & (hu > np.maximum(MARROW[0], MUSCLE + EDGE * (near - MUSCLE))) & ~bright[wide]
+    return out
+
+
+def find_spine(grid: Grid, bone: Mask, marrow: Mask, lungs: Mask, contrast: bool) -> Spine | None:
     """The spine as the thickest bone of the back half; None where too little bone is in view.
 
     With `contrast` the aorta is bright as well, so that less is bridged between a vertebra's parts.
@@ -89,7 +139,7 @@ def find_spine(grid: Grid, bone: Mask, lungs: Mask, contrast: bool) -> Spine | N
     weight = np.maximum(near - 0.6 * near.max(axis=0), 0)[:, good]  # the middle of the plateau that a vertebra makes
     centre = (weight * np.arange(len(near))[:, None]).sum(axis=0) / weight.sum(axis=0) + max(middle - reach, 0)
     x = ndimage.median_filter(np.interp(slices, slices[good], centre), 2 * grid.blocks(50, 2) + 1, mode="nearest")
-    front = _front(back, x, grid, 36.0 if contrast else 60.0)
+    front = _front(back | marrow[:, : back.shape[1]], x, grid, 36.0 if contrast else 60.0)
     known = ~np.isnan(front)
     return Spine(x, _smooth(slices, front, known, grid.spacing[1])) if known.any() else None
 
@@ -137,13 +187,16 @@ def _chain(runs: list[tuple[int, int]], voxel: float, canal: float) -> float:
     return float(stop)
 
 
-def without_vessels(grid: Grid, bone: Mask, spine: Spine, between: Mask, bottom: int) -> Mask:
-    """Bone without the contrast-filled aorta before and beside the spine; above slice `bottom` only between the lungs."""
+def without_vessels(grid: Grid, bone: Mask, spine: Spine, between: Mask, bottom: int, middle: int) -> Mask:
+    """Bone without the contrast-filled aorta before and beside the spine.
+
+    Above slice `middle` (the first ribs and the breastbone lie close there) only between the lungs, beside it above `bottom`.
+    """
     aside, ahead = _around(bone, spine, grid)
     before = (ahead > 3.0) & (ahead < 45.0) & (aside < 60.0)
     beside = (ahead > -30.0) & (ahead < 45.0) & (aside > 24.0) & (aside < 65.0)
-    for zone in (before, beside):
-        zone[:, :, bottom:] &= between[:, :, bottom:]
+    for zone, above in ((before, middle), (beside, bottom)):
+        zone[:, :, above:] &= between[:, :, above:]
     out = bone & ~before
     return out & ~(dilate(erode(out, 5.0, grid.spacing) & beside, 8.0, grid.spacing) & beside)
 
@@ -165,10 +218,11 @@ def without_organs(grid: Grid, bone: Mask, spine: Spine | None, footprint: np.nd
     return keep[labels]
 
 
-def vertebral_bodies(grid: Grid, bone: Mask, spine: Spine) -> Mask:
-    """The convex hull of each slice's bone in the box of the vertebral body: marrow may be no brighter than muscle."""
+def vertebral_bodies(grid: Grid, bone: Mask, spine: Spine, marrow: Mask) -> Mask:
+    """The convex hull of each slice's bone and marrow in the box of the vertebral body."""
     aside, ahead = _around(bone, spine, grid)
-    shell = bone & (aside <= BODY_MM[0]) & (ahead >= -BODY_MM[1]) & (ahead <= 2.0)
+    box = (aside <= BODY_MM[0]) & (ahead >= -BODY_MM[1]) & (ahead <= 2.0)
+    shell = (bone | marrow) & box
     enough = shell.sum(axis=(0, 1)) * grid.spacing[0] * grid.spacing[1] > 150.0
     return hull_slices(shell & enough, grid.spacing)
 

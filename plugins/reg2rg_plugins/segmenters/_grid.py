@@ -189,9 +189,9 @@ def largest(mask: Mask) -> Mask:
     return labels == sizes.argmax()
 
 
-def keep_larger(mask: Mask, voxels: float) -> Mask:
-    """The connected parts with at least so many voxels."""
-    labels, n = ndimage.label(mask)
+def keep_larger(mask: Mask, voxels: float, corners: bool = False) -> Mask:
+    """The connected parts (faces; with `corners` any touch) with at least so many voxels."""
+    labels, n = ndimage.label(mask, np.ones((3, 3, 3)) if corners else None)
     if n == 0:
         return mask.copy()
     big = np.bincount(labels.ravel(), minlength=n + 1) >= voxels

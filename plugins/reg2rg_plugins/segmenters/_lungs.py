@@ -7,7 +7,6 @@ from scipy import ndimage
 
 from ._grid import Grid, Mask, bounds, close, dilate, erode, fill_slices, grow, keep_larger
 
-EDGE = -500  # HU: the lung's edge at full resolution, halfway between lung and tissue
 WIDTH_MM = (150.0, 220.0)  # one lung alone is less wide than this: where both sides are cut, where one is
 APART_MM = 60.0  # two lungs' centres are at least so far apart
 VESSEL_MM = 7.5  # vessels up to twice this width belong to the lung
@@ -15,7 +14,8 @@ VESSEL_MM = 7.5  # vessels up to twice this width belong to the lung
 
 def part_lungs(air: Mask, airway: Mask, body: Mask, grid: Grid) -> tuple[Mask, Mask]:
     """(right, left) on the coarse grid, vessels taken in; one is empty where only one lung is in view."""
-    lung = keep_larger(air & ~dilate(airway, 2.0, grid.spacing), 8.0 / grid.ml)
+    rim = max(2.0, 1.01 * max(grid.spacing[:2]))  # at least a block: the wall's blocks are as dark as lung
+    lung = keep_larger(air & ~dilate(airway, rim, grid.spacing), 8.0 / grid.ml)
     right, left = _sides(lung, body, grid)
     right, left = _whole(right, grid), _whole(left, grid)
     return right & ~airway, left & ~right & ~airway
@@ -86,3 +86,23 @@ def _whole(lung: Mask, grid: Grid) -> Mask:
     out = np.zeros_like(lung)
     out[wide] = fill_slices(close(lung[wide], VESSEL_MM, grid.spacing))
     return out
+
+
+def set_apart(lungs: Mask, right: Mask, left: Mask, grid: Grid) -> None:
+    """Takes the voxels between the sides out of `lungs` (the volume's grid, changed in place), so that the two never touch.
+
+    Behind the sternum and before the spine no more than a fold of pleura parts them, which no voxel shows.
+    """
+    reach = 2.01 * max(grid.spacing)
+    box = bounds(dilate(right, reach, grid.spacing) & dilate(left, reach, grid.spacing))
+    if box is None:
+        return
+    wide = grow(box, 0.0, grid.spacing, right.shape)
+    to_right, to_left = (ndimage.distance_transform_edt(~side[wide], sampling=grid.spacing) for side in (right, left))
+    nearer = to_left < to_right
+    place = []
+    for axis, (w, k, n, m) in enumerate(zip(wide, grid.step, right.shape, grid.shape, strict=True)):
+        place.append(slice(w.start * k, m if w.stop == n else w.stop * k))  # the last block's rest lies in no block
+        blocks = np.minimum(np.arange(place[-1].stop - place[-1].start) // k, w.stop - w.start - 1)
+        nearer = nearer.take(blocks, axis=axis)
+    lungs[tuple(place)] &= ~(nearer & ndimage.binary_dilation(~nearer))

@@ -6,13 +6,17 @@ import numpy as np
 from scipy import ndimage
 
 from ._grid import Mask, dilate, erode, largest, open_
-from ._heart import Chest
+from ._heart import SAG_MM, Chest
 from ._hull import hull_slices
 
 PLEURA_MM = (5.0, 7.0)  # the shell's reach outside and inside the lung's surface
 WALL_MM = 4.0  # beneath the wall's outer face
 ABDOMEN_MM = 230.0  # lower than this under the diaphragm lies the pelvis
+BESIDE_MM = (62.0, 38.0)  # kidneys and spleen lie up to so far behind the vertebrae's front, so far aside
 RIBS_MM = 18.0  # ribs and pectoral muscles before the lungs' hull
+MUSCLE_MM = 21.0  # and what else of the pectoral muscles may lie on them
+MIDDLE_MM = 18.0  # the breastbone's half width: breasts end beside it
+BREAST_MM = 105.0  # from the sixth rib up to the second, where no carina is seen
 FAR = 1e6  # a slice spacing that keeps slices apart
 BREAST_ML = 40.0  # less than this in front of the ribs isn't called a breast
 
@@ -20,7 +24,7 @@ BREAST_ML = 40.0  # less than this in front of the ribs isn't called a breast
 def find_pleura(chest: Chest) -> Mask:
     """A shell around each lung's surface."""
     spacing = chest.grid.spacing
-    outside, inside = (max(mm, 0.99 * max(spacing[:2])) for mm in PLEURA_MM)
+    outside, inside = (max(mm, 1.01 * max(spacing[:2])) for mm in PLEURA_MM)
     shell = np.zeros_like(chest.body)
     for lung in (chest.right, chest.left):
         shell |= dilate(lung, outside, spacing) & ~erode(lung, inside, spacing)
@@ -44,7 +48,7 @@ def find_abdomen(chest: Chest, floor: np.ndarray, taken: Mask) -> Mask:
         x, y = np.ogrid[: space.shape[0], : space.shape[1]]
         behind = (chest.spine.front - y[..., None]) * grid.spacing[1]
         aside = np.abs(x[..., None] - chest.spine.x) * grid.spacing[0]
-        space &= (behind < 5.0) | ((behind < 50.0) & (aside > 45.0))
+        space &= (behind < 5.0) | ((behind < BESIDE_MM[0]) & (aside > BESIDE_MM[1]))
     return largest(open_(space, 5.0, grid.spacing))
 
 
@@ -57,22 +61,34 @@ def _within_wall(chest: Chest) -> Mask:
 
 
 def find_breasts(chest: Chest, floor: np.ndarray | None, carina: float | None) -> Mask:
-    """Soft tissue before the ribs and chest muscles at the heart's height, both sides; empty where there is too little."""
+    """The layer before ribs and chest muscles from the second rib (the carina's height) to the sixth (the domes').
+
+    Both sides, each where it is thick; empty where there is too little.
+    """
     grid = chest.grid
     x, y, z = np.ogrid[: grid.hu.shape[0], : grid.hu.shape[1], : grid.hu.shape[2]]
     seen = np.flatnonzero(chest.lungs.any(axis=(0, 1)))
-    low = float(np.median(floor)) - 25.0 / grid.spacing[2] if floor is not None else float(seen[0])
-    high = carina + 10.0 / grid.spacing[2] if carina is not None else low + 150.0 / grid.spacing[2]
+    low = float(np.median(floor)) + SAG_MM / grid.spacing[2] if floor is not None else float(seen[0])
+    high = carina + 10.0 / grid.spacing[2] if carina is not None else low + BREAST_MM / grid.spacing[2]
     ys, xs = np.flatnonzero(chest.lungs.any(axis=(0, 2))), np.flatnonzero(chest.lungs.any(axis=(1, 2)))
     space = (y > (ys[0] + ys[-1]) / 2) & (x >= xs[0]) & (x <= xs[-1]) & (z > low) & (z < high)
-    space = space & erode(chest.body, 2.0, grid.spacing) & ~_ribs(chest) & ~chest.bone
+    space = space & erode(chest.body, 2.0, grid.spacing) & ~_chest_wall(chest) & ~chest.bone
     if chest.spine is not None:
-        space &= np.abs(x - chest.spine.x) * grid.spacing[0] > 15.0
+        space &= np.abs(x - chest.spine.x) * grid.spacing[0] > MIDDLE_MM
     space = open_(space, 6.0, grid.spacing)
     labels, n = ndimage.label(space)
     big = np.bincount(labels.ravel(), minlength=n + 1) * grid.ml >= BREAST_ML
     big[0] = False
     return big[labels]
+
+
+def _chest_wall(chest: Chest) -> Mask:
+    """The rib cage with the muscles that lie on it: what is lean within `MUSCLE_MM` of the ribs and linked with them."""
+    grid = chest.grid
+    cage = _ribs(chest)
+    lean = (grid.hu > -30) & chest.body
+    flat = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
+    return ndimage.binary_dilation(cage, flat, iterations=grid.blocks(MUSCLE_MM, 0), mask=cage | lean)
 
 
 def _ribs(chest: Chest) -> Mask:

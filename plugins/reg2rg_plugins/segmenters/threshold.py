@@ -17,15 +17,16 @@ from reg2rg.errors import UserError
 
 from ._air import split_air
 from ._airway import find_airway, find_carina
-from ._bone import blood_pool, bright_blocks, find_bone, find_spine, vertebral_bodies, without_organs, without_vessels
+from ._bone import find_skeleton
 from ._grid import Grid, Mask, coarse, dilate, erode, refine
 from ._heart import Chest, between_lungs, chest_hull, dome_tops, find_heart, find_mediastinum, heart_floor
-from ._lungs import part_lungs
+from ._lungs import part_lungs, set_apart
 from ._wall import find_abdomen, find_breasts, find_pleura
 
-VERSION = 1
+VERSION = 2
 AIRWAY = "trachea and bronchie"
 ABOVE_BASES = ("breast", "esophagus", "heart", "mediastinum", "thyroid", AIRWAY)
+CUT_MM2 = 100.0  # a lung that the volume's end cuts shows at least this there
 BASES_MM, BASES_ML = 95.0, 900.0  # lung bases on top of an abdominal CT are lower and smaller than this
 
 
@@ -77,16 +78,18 @@ class Threshold:
             name_out_of_view(result, chest)
         else:
             find_chest(result, chest, airway is not None)
-        return self._pack(volume, grid, result, airway)
+        return self._pack(volume, chest, result, airway)
 
-    def _pack(self, volume: Volume, grid: Grid, result: Result, airway: Mask | None) -> RegionMask:
+    def _pack(self, volume: Volume, chest: Chest, result: Result, airway: Mask | None) -> RegionMask:
         """Refines each mask to the volume's voxels and packs them into bits."""
+        grid = chest.grid
         bits = np.zeros(volume.shape, dtype=np.uint16)
         tissue = volume.hu > -150  # heart and vessels end where the lung begins
         for region, mask in result.masks.items():
             full = refine(mask, grid)
             if region == "lung":
                 full = self._lung_edge(volume.hu, mask, grid, airway)
+                set_apart(full, chest.right, chest.left, grid)
             elif region in ("heart", "mediastinum"):
                 full &= tissue
             bits |= full.astype(np.uint16) << np.uint16(REGIONS.index(region))
@@ -130,19 +133,7 @@ def assemble(hu: np.ndarray, grid: Grid, body: Mask, air: Mask, airway: Mask | N
         return None
     hull = chest_hull(right, left, grid.spacing)
     between = between_lungs(right, left, grid) & hull & ~lungs & ~trunk
-    front = between.copy()
-    front[:, : int(np.flatnonzero(lungs.any(axis=(0, 2))).mean())] = False
-    bright = bright_blocks(hu, grid)
-    pool = blood_pool(grid, bright, front)
-    bone = find_bone(grid, bright & ~pool, body, lungs, front)
-    spine = find_spine(grid, bone, lungs, bool(pool.any()))
-    z = np.flatnonzero(lungs.any(axis=(0, 1)))
-    bottom, middle = int(z[0]), int(z[0] + z[-1]) // 2
-    if spine is not None and pool.any():
-        bone = without_vessels(grid, bone, spine, between, bottom)
-    bone = without_organs(grid, bone, spine, np.asarray(hull[:, :, : middle + 1].any(axis=2)), bottom, middle)
-    if spine is not None:
-        bone |= vertebral_bodies(grid, bone, spine) & ~lungs & ~pool
+    bone, spine = find_skeleton(hu, grid, body, lungs, hull, between)
     return Chest(grid, body, right, left, trunk, bone, hull, spine)
 
 
@@ -157,8 +148,8 @@ def name_out_of_view(result: Result, chest: Chest) -> None:
 
 def find_chest(result: Result, chest: Chest, airway: bool) -> None:
     """Heart, mediastinum, abdomen, breasts and what can be said of the others."""
-    empty = np.zeros_like(chest.body)
-    cut_above, cut_below = bool(chest.lungs[:, :, -1].any()), bool(chest.lungs[:, :, 0].any())
+    empty, pixel = np.zeros_like(chest.body), chest.grid.spacing[0] * chest.grid.spacing[1]
+    cut_above, cut_below = (chest.lungs[:, :, end].sum() * pixel > CUT_MM2 for end in (-1, 0))
     floor, carina = heart_floor(chest), find_carina(chest.airway)
     heart = find_heart(chest, floor, carina)
     mediastinum = find_mediastinum(chest, floor, heart)
