@@ -103,6 +103,10 @@ class Adapter(Component):
     freeze: bool = False
 
 
+# A projection's layers: `linear` maps to the decoder's width, `square` keeps its own, `norm` is LayerNorm.
+Layer = Literal["linear", "square", "gelu", "relu", "norm"]
+
+
 class Alignment(_Section):
     """Region–Report Alignment (Sec. III-D): `identify` puts the prefix P_i into the target, `shuffle` the region order."""
 
@@ -222,13 +226,17 @@ WAYS = {"distributed", "workers", "features", "checkpoint_every", "keep", "log_e
 
 
 class Recipe(_Section):
-    """A method: which plugins, how they are fed, trained and decoded."""
+    """A method: which plugins, how they are fed, trained and decoded.
+
+    `projection` (f_P) takes the adapter's tokens to the decoder's width: layers in order, none where the widths are the same.
+    """
 
     name: str = "reg2rg"
     summary: str = ""
     views: Views = Views()
     volume_encoder: Annotated[Encoder, BeforeValidator(_component)] = Encoder(name="vit3d")
     adapter: Annotated[Adapter, BeforeValidator(_component)] = Adapter(name="perceiver")
+    projection: tuple[Layer, ...] = ("linear",)
     geometry_encoder: Annotated[Component | None, BeforeValidator(_component_or_none)] = Component(name="mask-vit")
     alignment: Alignment = Alignment()
     prompt: PromptText = PromptText()
@@ -321,6 +329,14 @@ def _resolved(path: Path, trail: tuple[Path, ...] = ()) -> dict[str, Any]:
     except UserError as error:
         raise error if error.where else UserError(f"'extends': {error.what}", path, error.fix) from error
     return merge({key: value for key, value in base.items() if key != "summary"}, data)
+
+
+def differences(name: str | Path) -> tuple[Path | None, dict[str, Any]]:
+    """The recipe that `name` extends (None: none), and what it states itself. Raises UserError where it can't be read."""
+    path = locate(name)
+    data = _read(path)
+    parent = data.pop("extends", None)
+    return None if parent is None else _parent(path, str(parent)), data
 
 
 def _parent(path: Path, name: str) -> Path:

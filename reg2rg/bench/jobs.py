@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import Any
@@ -53,7 +53,7 @@ class _Running:
     began: float
 
 
-def run_jobs(jobs: Sequence[Job], at_once: int, progress: Progress = silent) -> Iterator[Ended]:
+def run_jobs(jobs: Sequence[Job], at_once: int, progress: Progress = silent) -> Generator[Ended, None, None]:
     """Each job as it ends, `at_once` of them together; what still runs is killed where the caller stops early."""
     waiting, running = list(reversed(jobs)), list[_Running]()
     threads = max(1, cores() // max(1, at_once))

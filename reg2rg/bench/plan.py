@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -61,7 +62,8 @@ class Plan:
 class Wish:
     """What the user asked for: the `base` recipe, ablations, methods (recipe names) and sweeps (KEY=V1,V2,…) of it.
 
-    `changes` and `sets` (KEY=VALUE) are laid over every row; `small` prefers the variants that can be trained on phantoms.
+    `plugins` lie under what a row itself changes, `changes` and `sets` (KEY=VALUE) over it; `small` prefers the variants that
+    can be trained on phantoms.
     """
 
     base: str
@@ -69,6 +71,7 @@ class Wish:
     methods: Sequence[str] = ()
     sweeps: Sequence[str] = ()
     seeds: int = 1
+    plugins: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sets: Sequence[str] = ()
     small: bool = False
@@ -98,7 +101,7 @@ def make_plan(wish: Wish) -> Plan:
         raise UserError(f"no ablation is called '{wrong[0]}'", "--ablate", suggest(wrong[0], known), EXIT_USAGE)
     groups = [_ablation(group, wish) for group in wish.ablate]
     groups += [_sweep(text, wish) for text in wish.sweeps]
-    groups += [[_Entry(name, "methods", _sized(name, wish.small), {}) for name in wish.methods]] if wish.methods else []
+    groups += [[_method(name, wish.small) for name in wish.methods]] if wish.methods else []
     if not groups:
         hint = f"Give --ablate {','.join(known)}, --methods RECIPE,RECIPE or --sweep KEY=VALUE,VALUE."
         raise UserError("there is nothing to compare", "--ablate", hint, EXIT_USAGE)
@@ -118,9 +121,25 @@ def _ablation(group: str, wish: Wish) -> list[_Entry]:
     return [_Entry(name, group, wish.base, change) for name, change in rows.items()]
 
 
-def _sized(method: str, small: bool) -> str:
-    """A method's recipe, or on phantoms the one of the same name at their size, where there is one."""
-    return f"tiny/{method}" if small and f"tiny/{method}" in recipes.shipped() else method
+def _method(name: str, small: bool) -> _Entry:
+    """A method's recipe; on phantoms the one of the same name at their size, or what it changes laid over its parent's."""
+    if not small:
+        return _Entry(name, "methods", name, {})
+    source, change = _small(recipes.locate(name))
+    return _Entry(name, "methods", source, change)
+
+
+def _small(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The recipe at the phantoms' size that stands for the one at `path`, and the change to lay over it."""
+    known = recipes.shipped()
+    name = next((name for name, place in known.items() if place == path), "")
+    if f"tiny/{name}" in known:
+        return f"tiny/{name}", {}
+    parent, own = recipes.differences(path)
+    if parent is None or name.startswith("tiny"):
+        return str(path), {}
+    source, change = _small(parent)
+    return source, recipes.merge(change, own)
 
 
 def _sweep(text: str, wish: Wish) -> list[_Entry]:
@@ -148,7 +167,9 @@ def _plain(value: Any) -> str:
 
 
 def _recipe(entry: _Entry, wish: Wish, seed: int) -> Recipe:
-    merged = recipes.merge(recipes.merge(entry.change, wish.changes), {"training": {"seed": seed}})
+    merged: Mapping[str, Any] = wish.plugins
+    for change in (entry.change, wish.changes, {"training": {"seed": seed}}):
+        merged = recipes.merge(merged, change)
     return recipes.load(entry.source, merged, wish.sets)
 
 

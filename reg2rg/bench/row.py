@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..contracts import GroundedReport
 from ..data.store import Store
 from ..demo import generate_split, run_recipe
+from ..errors import UserError
 from ..files import write_text
 from ..pipeline import Reg2RG
 from ..progress import Progress, silent
@@ -29,25 +32,35 @@ FACTS, REPORTS = "row.json", "reports.jsonl"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """Where a bench works: the store's folder and fingerprint, its own folder, whether encoders are pretrained."""
+    """Where a bench works: the store's folder and fingerprint, its own folder, and where encoders come from.
+
+    `pretrained`: each is trained on finding labels first. `inits`: volume encoder plugin → folder of its weights. `split` is
+    the one that is scored.
+    """
 
     store: Path
     data: str
     out: Path
-    pretrained: bool
+    pretrained: bool = False
+    inits: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    split: str = "test"
 
     def encoder(self, row: Row) -> Path | None:
-        """The folder of a row's pretrained encoder, or None."""
-        return self.out / "encoders" / f"{encoder_key(row.recipe)}-{self.data}" if self.pretrained else None
+        """The folder of a row's encoder weights, or None."""
+        if self.pretrained:
+            return self.out / "encoders" / f"{encoder_key(row.recipe)}-{self.data}"
+        return self.inits.get(row.recipe.volume_encoder.name)
 
     def run(self, row: Row) -> Path:
-        """The folder of a row's run."""
-        return self.out / "runs" / f"{row.run}-{self.data}"
+        """The folder of a row's run: another recipe, other data, other initial weights or another split have another."""
+        init = None if self.pretrained else self.encoder(row)
+        weights = "" if init is None else "-" + hashlib.sha256(str(init.resolve()).encode()).hexdigest()[:8]
+        return self.out / "runs" / f"{row.run}-{self.data}{weights}{'' if self.split == 'test' else f'-{self.split}'}"
 
 
 def make_encoder(place: Place, row: Row, progress: Progress = silent) -> None:
     """Pretrains a row's encoder, unless it is there."""
-    folder = place.encoder(row)
+    folder = place.encoder(row) if place.pretrained else None
     if folder is not None and not (folder / "encoder.safetensors").is_file():
         store = Store(place.store)
         alone(functools.partial(pretrain, row.recipe, store, folder, seed=row.seed, progress=progress))
@@ -59,12 +72,12 @@ def make_run(place: Place, row: Row, progress: Progress = silent) -> None:
     if (folder / FACTS).is_file():
         return
     began = time.monotonic()
-    run_recipe(row.recipe, store, folder / "run", place.encoder(row), seed=row.seed, progress=progress)
+    train_row(place, row, store, folder / "run", progress)
     trained = time.monotonic()
     model = Reg2RG.from_pretrained(folder / "run")
     changes = {"shuffle_regions": row.recipe.alignment.shuffle}
     target, shard = (_part(folder, RANK), f"{RANK + 1}/{WORLD}") if WORLD > 1 else (folder / REPORTS, "")
-    generate_split(model, store, target, shard=shard, changes=changes, progress=progress)
+    generate_split(model, store, target, split=place.split, shard=shard, changes=changes, progress=progress)
     meet()
     facts = {
         "seconds": round(time.monotonic() - began, 1),
@@ -73,7 +86,15 @@ def make_run(place: Place, row: Row, progress: Progress = silent) -> None:
         "parameters": sum(p.numel() for p in model.model.parameters()),
         "trained_parameters": sum(p.numel() for p in model.model.parameters() if p.requires_grad),
     }
-    alone(functools.partial(_finish, folder, [s.id for s in store.studies("test")], facts))
+    alone(functools.partial(_finish, folder, [s.id for s in store.studies(place.split)], facts))
+
+
+def train_row(place: Place, row: Row, store: Store, run: Path, progress: Progress) -> None:
+    """Trains a row from its encoder's weights, or goes on with what is there."""
+    encoder = place.encoder(row)
+    if encoder is not None and not (encoder / "encoder.safetensors").is_file():
+        raise UserError("the folder holds no encoder", encoder, "Make one with reg2rg pretrain or reg2rg convert.")
+    run_recipe(row.recipe, store, run, encoder, seed=row.seed, progress=progress)
 
 
 def _part(folder: Path, rank: int) -> Path:

@@ -30,22 +30,16 @@ DRAWS = 1000
 
 
 def bench(
-    plan: Plan,
-    store: Store,
-    out: Path,
-    *,
-    pretrained: bool,
-    jobs: int = 1,
-    notes: Sequence[str] = (),
-    progress: Progress = silent,
+    plan: Plan, place: Place, *, jobs: int = 1, notes: Sequence[str] = (), progress: Progress = silent
 ) -> tuple[dict[str, Any], list[str]]:
-    """Trains and compares the plan's rows on `store`, `jobs` at a time, and writes the results into `out`.
+    """Trains and compares the plan's rows on the place's store, `jobs` at a time, and writes the results into its folder.
 
-    `pretrained`: whether each row's encoder is first trained on finding labels. Gives bench.json's document ({} in all but the
-    first of a launcher's processes) and the tracebacks of what failed, where REG2RG_DEBUG is set. Raises UserError where every
-    row failed.
+    Gives bench.json's document ({} in all but the first of a launcher's processes) and the tracebacks of what failed, where
+    REG2RG_DEBUG is set. Raises UserError where every row failed, and where there is nothing to train or to score.
     """
-    place = Place(store.root, store.fingerprint(), out, pretrained)
+    store, out = Store(place.store), place.out
+    for split in ("train", place.split):
+        store.chosen(split)
     failed, traces = dict[str, str](), list[str]()
     for stage, tasks in _stages(plan, place):
         for number, ended in enumerate(_work(tasks, jobs, progress), start=1):
@@ -99,7 +93,7 @@ def _work(tasks: Sequence[Job], jobs: int, progress: Progress) -> Iterator[Ended
 def _document(
     plan: Plan, place: Place, store: Store, failed: Mapping[str, str], notes: list[str], progress: Progress
 ) -> dict[str, Any]:
-    studies = store.studies("test")
+    studies = store.studies(place.split)
     labels = {s.id: s.labels for s in studies if s.labels} or None
     phantom = bool(store.info.get("phantom"))
     classes = by_class() if phantom else {}

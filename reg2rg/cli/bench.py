@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .console import emit_json, progress_bar, say, show_table
-from .options import EncoderOption, GeometryOption, SetOption, decoder_change
+from .options import EncoderOption, GeometryOption, SetOption, decoder_change, pairs
 
 if TYPE_CHECKING:
     from ..bench.plan import Plan
+    from ..bench.row import Place
 
 
 def command(
@@ -30,6 +32,10 @@ def command(
     volume_encoder: EncoderOption = None,
     geometry_encoder: GeometryOption = None,
     decoder: Annotated[str | None, typer.Option(help="Decoder plugin or folder instead of the recipe's.")] = None,
+    init: Annotated[
+        list[str] | None, typer.Option(help="ENCODER=DIR, initial weights for rows with that volume encoder; repeatable.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split that is scored.")] = "test",
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each row; default: 3 on phantoms, else 1.")] = None,
     studies: Annotated[int, typer.Option(min=24, help="Phantoms to make, all splits together.")] = 450,
     profile: Annotated[Literal["demo", "strict"], typer.Option(help="Profile of the phantoms.")] = "strict",
@@ -54,24 +60,25 @@ def command(
     phantom = data == "phantom"
     steps = max_steps or (300 if phantom else None)
     changes: dict[str, Any] = {"training": {"max_steps": steps}, "pretraining": {"max_steps": steps}} if steps else {}
-    chosen = {"volume_encoder": volume_encoder, "geometry_encoder": geometry_encoder}
-    changes |= {key: name for key, name in chosen.items() if name}
-    changes |= {"decoder": decoder_change(decoder)} if decoder else {}
+    chosen: dict[str, Any] = {"volume_encoder": volume_encoder, "geometry_encoder": geometry_encoder}
+    chosen["decoder"] = decoder_change(decoder) if decoder else None
     wish = Wish(
         base=recipe or ("tiny" if phantom else "reg2rg"),
         ablate=_names(ablate),
         methods=_names(methods),
         sweeps=tuple(sweep or ()),
         seeds=seeds or (3 if phantom else 1),
+        plugins={key: named for key, named in chosen.items() if named},
         changes=changes,
         sets=tuple(set_ or ()),
         small=phantom,
     )
     plan = make_plan(wish)
+    folders = {name: Path(str(folder)) for name, folder in pairs(init, "--init").items()}
     if dry_run:
-        _foresee(plan, data, out, studies, profile, jobs, as_json)
+        _foresee(plan, _place(data, out, folders, split), studies, profile, jobs, as_json)
         return
-    document, traces = _run(plan, data, out, studies, profile, jobs)
+    document, traces = _run(plan, _place(data, out, folders, split), studies, profile, jobs)
     for trace in traces:
         say(trace)
     if as_json:
@@ -84,42 +91,47 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _place(data: str, out: Path, inits: dict[str, Path], split: str) -> Place:
+    """Where the bench works; the data's fingerprint is "" as long as the phantoms aren't made."""
+    from ..bench.row import Place
+    from ..data.store import Store, is_store
+
+    phantom = data == "phantom"
+    folder = out / "store" if phantom else Path(data)
+    key = "" if phantom and not is_store(folder) else Store(folder).fingerprint()
+    return Place(folder, key, out, phantom, inits, split)
+
+
 def _run(
-    plan: Plan, data: str, out: Path, studies: int, profile: Literal["demo", "strict"], jobs: int
+    plan: Plan, place: Place, studies: int, profile: Literal["demo", "strict"], jobs: int
 ) -> tuple[dict[str, Any], list[str]]:
     from ..bench.run import bench
     from ..bench.together import alone
     from ..data.store import Store
     from ..demo import phantom_store, splits
 
-    phantom = data == "phantom"
-    notes = [f"Phantoms of the profile {profile}, no patients; small models and few steps."] if phantom else []
+    notes = []
     with progress_bar() as progress:
-        if phantom:
-            alone(lambda: phantom_store(out, splits(studies), 0, profile, progress))
-        store = Store(out / "store" if phantom else Path(data))
-        return bench(plan, store, out, pretrained=phantom, jobs=jobs, notes=notes, progress=progress)
+        if place.pretrained:
+            notes = [f"Phantoms of the profile {profile}, no patients; small models and few steps."]
+            alone(lambda: phantom_store(place.out, splits(studies), 0, profile, progress))
+            place = dataclasses.replace(place, data=Store(place.store).fingerprint())
+        return bench(plan, place, jobs=jobs, notes=notes, progress=progress)
 
 
-def _foresee(
-    plan: Plan, data: str, out: Path, studies: int, profile: Literal["demo", "strict"], jobs: int, as_json: bool
-) -> None:
+def _foresee(plan: Plan, place: Place, studies: int, profile: Literal["demo", "strict"], jobs: int, as_json: bool) -> None:
     from ..bench.estimate import foresee
-    from ..bench.row import Place
-    from ..data.store import Store, is_store
+    from ..data.store import Store
     from ..demo import splits
     from ..evaluate.tables import Table
     from ..phantom import plan_study, report, sentences
 
-    phantom = data == "phantom"
-    folder = out / "store" if phantom else Path(data)
-    if phantom and not is_store(folder):
-        train, texts, key = splits(studies)[0], [report(sentences(plan_study(0, i, profile))) for i in range(30)], ""
-    else:
-        store = Store(folder)
-        texts, key = [study.report for study in store.studies("train")], store.fingerprint()
+    if place.data:
+        texts = [study.report for study in Store(place.store).studies("train")]
         train = len(texts)
-    found = foresee(plan, texts, train, Place(folder, key, out, phantom), jobs)
+    else:
+        train, texts = splits(studies)[0], [report(sentences(plan_study(0, i, profile))) for i in range(30)]
+    found = foresee(plan, texts, train, place, jobs)
     if as_json:
         emit_json(found)
         return

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from reg2rg import recipe as recipes
 from reg2rg.bench import paper
 from reg2rg.bench.estimate import Cost, cost, seconds
 from reg2rg.bench.plan import Wish, ablations, encoders, make_plan
@@ -40,6 +43,39 @@ def test_equal_recipes_share_a_run_and_equal_views_an_encoder() -> None:
     )
     made = {row.name for row in encoders(plan.runs.values()).values()}
     assert made == {"LFD on", "LFD off", "without global", "baseline: global"}
+
+
+PAPER = sorted(name for name in recipes.shipped() if name.startswith("paper/"))
+
+
+def test_there_is_a_recipe_for_each_row_of_the_papers_tables() -> None:
+    """Tables I (both data sets), II, IV, V and VI; rows that are Reg2RG itself or stand in two tables have one recipe."""
+    methods = {"r2gengpt", "medvint", "radfm", "ct2rep", "m3d", "reg2rg"}
+    rows = {f"table1-{m}" for m in methods} | {f"table1-ctrg-{m}" for m in methods}
+    rows |= {"table4-lfd-off", "table5-baseline", "table5-a", "table5-b", "table5-c", "table6-gpt2"}
+    assert {name.removeprefix("paper/") for name in PAPER} == rows
+    assert len({name: recipes.load(f"paper/{name}") for name in rows}) == 18
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_papers_recipe_has_its_like_at_the_phantoms_size(name: str) -> None:
+    """What a recipe changes of its parent, its small like changes too; plugins stay where they can be trained from scratch."""
+    full = recipes.load(name)
+    small = make_plan(Wish("tiny", methods=[name], small=True)).rows[0].recipe
+    assert small.views.size == (32, 32, 16) and small.decoder.name in ("tiny", "r2gen")
+    for part in ("alignment", "report"):
+        assert getattr(small, part) == getattr(full, part)
+    assert (small.views.texture, small.views.image) == (full.views.texture, full.views.image)
+    assert (small.geometry_encoder is None) == (full.geometry_encoder is None)
+    if "reg2rg" not in name and "table4" not in name and "gpt2" not in name and "table5" not in name:
+        assert small.volume_encoder.name == full.volume_encoder.name and small.projection == full.projection
+
+
+def test_ones_own_recipe_is_made_small_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: m3d\nviews: {window: [-900, 300]}\n")
+    row = make_plan(Wish("tiny", methods=["reg2rg", str(tmp_path / "mine.yaml")], small=True)).rows[-1]
+    assert row.recipe.volume_encoder.name == "m3d-vit" and row.recipe.views.window == (-900.0, 300.0)
+    assert row.recipe.views.size == (32, 32, 16)
 
 
 def test_seeds_differ_in_run_and_encoder() -> None:
