@@ -7,6 +7,7 @@ value anew. (Writing through `parameter.data` in place is the one change that Py
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,15 @@ from torch.nn import functional as F
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """The type that autocast computes products of `x` in; None where autocast is off."""
     kind = x.device.type
+    if not torch.amp.is_autocast_available(kind):  # shapes alone, on the meta device
+        return None
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
+def full_precision(x: Tensor) -> contextlib.AbstractContextManager[None]:
+    """Without autocast on the device of `x`, whatever is around."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else contextlib.nullcontext()
 
 
 class Kept(nn.Module):

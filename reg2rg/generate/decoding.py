@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ class Written:
 
 @torch.inference_mode()
 def write(model: Reg2RGModel, samples: Sequence[Sample], spec: Generation) -> list[Written]:
-    """Generates one batch, greedily unless `spec.sample`."""
+    """Generates one batch, greedily unless `spec.sample`; a text ends where the decoder's context does."""
     from transformers import GenerationConfig, LogitsProcessorList
 
     tokenizer, device = model.tokenizer, next(model.visual.parameters()).device
@@ -37,9 +38,10 @@ def write(model: Reg2RGModel, samples: Sequence[Sample], spec: Generation) -> li
     grammar = None
     if spec.grammar and model.recipe.alignment.identify:
         grammar = RegionGrammar(model.recipe, model.prompts.encode, tokenizer.eos_token_id, slots)
+    room = (model.context or sys.maxsize) - batch.ids.shape[1]
     # every setting is said, so that none leaks in from a checkpoint's own generation settings
     config = GenerationConfig(
-        max_new_tokens=spec.max_new_tokens,
+        max_new_tokens=min(spec.max_new_tokens, room),
         do_sample=spec.sample,
         num_beams=1,
         **({"temperature": spec.temperature, "top_p": spec.top_p, "top_k": spec.top_k} if spec.sample else {}),

@@ -88,7 +88,7 @@ class Encoded:
 
     @torch.inference_mode()
     def _encode(self, volume: Tensor) -> Tensor:
-        weight = self.model.visual.projection.weight
+        weight = self.model.visual.image_tags
         return self.model.visual.encode(volume[None].to(weight.device, weight.dtype))[0].cpu()
 
 

@@ -31,7 +31,10 @@ class Reg2RGModel(nn.Module):
         self.recipe, self.tokenizer = recipe, tokenizer
         self.decoder = decoder
         self.visual = VisualModel(recipe, decoder.get_input_embeddings().weight.shape[1])
-        self.prompts = PromptBuilder(recipe, tokenizer, self.visual.image_tokens, self.visual.region_tokens)
+        # the most tokens of prompt and text together
+        self.context: int | None = getattr(getattr(decoder, "config", None), "max_position_embeddings", None)
+        visual = self.visual.image_tokens, self.visual.region_tokens
+        self.prompts = PromptBuilder(recipe, tokenizer, *visual, context=self.context)
         base = decoder.get_base_model() if hasattr(decoder, "get_base_model") else decoder
         self._keeps_logits = "logits_to_keep" in inspect.signature(base.forward).parameters
 
@@ -118,6 +121,7 @@ def prepare_decoder(model: Any, spec: Decoder, training: bool) -> Any:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it where it is; it recommends packages on a CPU
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft still calls transformers by older names
+        warnings.filterwarnings("ignore", "fan_in_fan_out")  # what peft does by itself for GPT-2's kind of layer
         model = _four_bits(model, spec, training) if spec.quantization != "none" else _plain(model, spec, training)
         return model if spec.lora is None else _adapted(model, spec.lora)
 

@@ -77,12 +77,18 @@ class _Sequence:
 
 
 class PromptBuilder:
-    """Builds `Prompt`s for one tokenizer and recipe; `image_tokens` t and `region_tokens` k as the visual model gives them."""
+    """Builds `Prompt`s for one tokenizer and recipe; `image_tokens` t and `region_tokens` k as the visual model gives them.
 
-    def __init__(self, recipe: Recipe, tokenizer: Any, image_tokens: int, region_tokens: int) -> None:
+    `context`: the most tokens that the decoder can read; a larger `prompt.max_length` is cut down to it.
+    """
+
+    def __init__(
+        self, recipe: Recipe, tokenizer: Any, image_tokens: int, region_tokens: int, context: int | None = None
+    ) -> None:
         self.text, self.tokenizer = recipe.prompt, tokenizer
         self.vocabulary = len(tokenizer)
         self.image_tokens, self.region_tokens = image_tokens, region_tokens
+        self.limit = min(self.text.max_length, context or self.text.max_length)
         self.encode = functools.lru_cache(maxsize=4096)(segment_encoder(tokenizer))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -111,14 +117,15 @@ class PromptBuilder:
     def build(self, regions: Sequence[str], target: Target | None = None, weights: Sequence[float] = ()) -> Prompt:
         """Prompt (and target) of one study whose slots show `regions`. `weights`: loss weight of each slot's part.
 
-        A text longer than `prompt.max_length` is cut at its end, without an end token. Raises UserError where the prompt
-        alone is longer.
+        A text longer than `prompt.max_length`, or than the decoder can read, is cut at its end, without an end token. Raises
+        UserError where the prompt alone is longer.
         """
         asked = self.prompt_text(len(regions))
         start = len(self._sequence(asked).ids)
-        limit = self.text.max_length
+        limit = self.limit
         if start >= limit:
-            raise UserError(f"the prompt of {len(regions)} regions has {start} tokens, more than prompt.max_length = {limit}")
+            most = f"prompt.max_length = {limit}" if limit == self.text.max_length else f"the {limit} that the decoder can read"
+            raise UserError(f"the prompt of {len(regions)} regions has {start} tokens, more than {most}")
         if target is None:
             sequence = self._sequence(asked)
             ids, labels, loss = sequence.ids, [IGNORE] * start, [1.0] * start

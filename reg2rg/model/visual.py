@@ -6,6 +6,7 @@ tokens in the decoder's width. Features of the volume encoder may come from a ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class VisualModel(nn.Module):
         )
         features: int = self.volume_encoder.width  # type: ignore[assignment]
         self.adapter: nn.Module = plugins.resolve("adapter", recipe.adapter.name, recipe.adapter.options, width=features)
-        self.projection = nn.Linear(features, width)
+        self.projection = projection(recipe.projection, features, width)
         self.geometry_encoder: nn.Module | None = None
         self.geometry_projection: nn.Linear | None = None
         if recipe.geometry_encoder is not None:
@@ -79,13 +80,31 @@ class VisualModel(nn.Module):
         """Views of a batch → tokens: images (B, 1, H, W, D) by Eq. 7, textures (R, 1, H, W, D) and masks (R, 1, h, w, d) by
         Eqs. 3–5, texture and geometry side by side. `encoded`: images and textures are what `encode` gave before.
         """
-        dtype = self.projection.weight.dtype  # volumes come as they were stored
+        dtype = self.image_tags.dtype  # volumes come as they were stored
         images, textures, masks = (None if x is None else x.to(dtype) for x in (images, textures, masks))
         image, *parts = [None if x is None else self._project(x if encoded else self.encode(x)) for x in (images, textures)]
         if self.geometry_encoder is not None and self.geometry_projection is not None and masks is not None:
             parts.append(self.geometry_projection(self.geometry_encoder(masks)))
         given = [p for p in parts if p is not None]
         return VisualTokens(image, torch.cat(given, dim=1) if given else None)
+
+
+def projection(layers: Sequence[str], features: int, width: int) -> nn.Module:
+    """f_P of a recipe's `projection`: `features` → the decoder's `width`. One layer alone is that layer, none is the identity.
+
+    Raises UserError where the last width isn't the decoder's.
+    """
+    made: list[nn.Module] = []
+    for name in layers:
+        if name in ("linear", "square"):
+            made.append(nn.Linear(features, width if name == "linear" else features))
+            features = made[-1].out_features  # type: ignore[assignment]
+        else:
+            made.append({"relu": nn.ReLU, "gelu": nn.GELU}[name]() if name != "norm" else nn.LayerNorm(features))
+    if features != width:
+        what = f"it leaves tokens {features} wide, and the decoder's are {width}"
+        raise UserError(what, f"projection={list(layers)}", "End it with 'linear'.")
+    return made[0] if len(made) == 1 else nn.Sequential(*made)
 
 
 def _check_dropout(recipe: Recipe) -> None:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .. import plugins
 from .. import recipe as recipes
 from ..errors import UserError, suggest
 from ..files import atomic_file, write_text
@@ -159,6 +160,7 @@ def _from_config(folder: Path, config: Mapping[str, Any], recipe: Recipe, moved:
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 
+    plugins.target_of("decoder", recipe.decoder.name)  # a model type of the plugin's own is known once it is imported
     settings = dict(config["decoder"])
     shape = AutoConfig.for_model(settings.pop("model_type"), **settings)
     with no_init_weights():  # each comes from the run's file; drawing 7 billion of them takes a minute
@@ -218,8 +220,7 @@ def load_visual(model: Reg2RGModel, sources: Iterable[Path]) -> list[str]:
                 with torch.no_grad():
                     part.copy_(tensors[name])
             else:
-                load_into(
-                    part, {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}, found[0]
-                )
+                own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+                load_into(part, part.fitted(own) if hasattr(part, "fitted") else own, found[0])
             filled.append(name)
     return filled

@@ -64,6 +64,22 @@ class Llama2(HuggingFace):
         super().__init__(path, revision, dtype, quantization)
 
 
+class GPT2(HuggingFace):
+    """GPT-2, the small decoder of the paper's Table VI. GUESS: the smallest one (124 million), trained whole.
+
+    It reads 1,024 tokens at most; padding takes its end token.
+    """
+
+    def __init__(
+        self,
+        path: str = "openai-community/gpt2",
+        revision: str | None = None,
+        dtype: str = "float32",
+        quantization: Quantization = "none",
+    ) -> None:
+        super().__init__(path, revision, dtype, quantization)
+
+
 def four_bits(dtype: str) -> Any:
     """QLoRA's setting: normal-float 4 bits, quantised scales, products in `dtype`. Raises UserError without bitsandbytes."""
     if importlib.util.find_spec("bitsandbytes") is None:

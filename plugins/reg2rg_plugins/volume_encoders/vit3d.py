@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from reg2rg.errors import UserError
 
-from ..frozen import Kept, Linear, autocast_dtype
+from ..frozen import Kept, Linear, autocast_dtype, full_precision
 
 _SCORES = 1 << 21  # attention weights held at once where they are written out: they stay in the cache
 
@@ -207,7 +207,7 @@ class ViT3D(nn.Module):
         self, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, dtype: torch.dtype | None
     ) -> tuple[Tensor, Tensor]:
         """The patch matrix (width, voxels of a patch) and bias for one channel, in `dtype` or their own."""
-        with torch.autocast(weight.device.type, enabled=False):
+        with full_precision(weight):
             one = (weight * scale).view(self.width, -1, self.channels).sum(-1)
             bias = F.linear(shift, weight, bias)
         return one.to(dtype or one.dtype), bias.to(dtype or bias.dtype)
