@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -261,41 +258,6 @@ def test_a_cluster_without_dask_says_what_to_install(tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match=r"dask\.distributed"):
         run(scans(tmp_path / "in", "a"), tmp_path / "out", cluster="tcp://127.0.0.1:8786")
-
-
-def test_a_cluster_s_executor_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With dask's client played by threads: what is sent, how many at a time, and what a dead worker becomes."""
-
-    class KilledWorker(Exception):
-        pass
-
-    class Client(contextlib.AbstractContextManager["Client"]):
-        def __init__(self, address: str, timeout: str) -> None:
-            if "nobody" in address:
-                raise TimeoutError
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def nthreads(self) -> dict[str, int]:
-            return {"worker": 2}
-
-        def get_executor(self, pure: bool) -> ThreadPoolExecutor:
-            class Executor(ThreadPoolExecutor):
-                def submit(self, work: Any, job: Any, /, *rest: Any, **more: Any) -> Any:
-                    return super().submit(_dead if job.source.id == "bad" else work, job)
-
-            return Executor(1)
-
-    def _dead(job: object) -> None:
-        raise KilledWorker
-
-    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client, KilledWorker=KilledWorker))
-    source = scans(tmp_path / "in", "a", "b", "bad", "c", "d", "e")
-    assert counts(run(source, tmp_path / "out", cluster="tcp://here:8786")) == (6, 5, 0, 1)
-    assert failures(tmp_path / "out")["bad"]["stage"] == "run"
-    with pytest.raises(UserError, match="no dask scheduler answers"):
-        run(source, tmp_path / "other", cluster="tcp://nobody:8786")
 
 
 def test_progress_tells_of_each_study(tmp_path: Path) -> None:

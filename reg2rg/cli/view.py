@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from ..contracts import GroundedReport, RegionMask, Study, Volume
 
 _KINDS = (
-    "Give a study's .h5 file, a store, a reports file (.jsonl or .csv), an evaluation.json, a bench.json or bench folder, a "
-    "demo's folder, or the folder of reg2rg report."
+    "Give a study's .h5 file, a store, a store's qc.csv, a reports file (.jsonl or .csv), an evaluation.json, a bench.json or "
+    "bench folder, a demo's folder, or the folder of reg2rg report."
 )
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="Study (.h5), store, reports file, evaluation.json, bench or report folder.")],
+    path: Annotated[
+        Path, typer.Argument(help="Study (.h5), store, its qc.csv, reports file, evaluation.json, bench or report folder.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The page to write (.html).")],
     data: Annotated[Path | None, typer.Option("--data", help="Store with the slices of a reports file's studies.")] = None,
     evaluation: Annotated[
@@ -65,6 +67,8 @@ def _maker(path: Path) -> Maker:
         if (path / "recipe.yaml").is_file():
             raise UserError("a run has no page", path, "Write its reports first: reg2rg generate RUN --data STORE --out FILE")
         raise UserError("nothing in this folder has a page", path, _KINDS)
+    if path.name == "qc.csv" and (path.parent / "store.json").is_file():
+        return _contact
     if path.suffix.lower() not in _FILES:
         raise UserError(f"a file that ends in '{path.suffix or path.name}' has no page", path, _KINDS)
     return _FILES[path.suffix.lower()]
@@ -95,6 +99,13 @@ def _store(path: Path, out: Path, options: Options) -> str:
         raise UserError(f"the store has no study{where}", path, "List what it holds with: reg2rg inspect STORE")
     reports = [_reference(store.study(i)) for i in ids[: options["most"]]]
     return _reports_page(out, reports, len(ids), options, store=path)
+
+
+def _contact(path: Path, out: Path, options: Options) -> str:
+    from .contact import write_sheet
+
+    pages = write_sheet(path.parent, out, split=options["split"], title=options["title"])
+    return "contact sheet" if pages == 1 else f"contact sheet, with {pages - 1} pages in {out.with_suffix('')}"
 
 
 def _reports(path: Path, out: Path, options: Options) -> str:

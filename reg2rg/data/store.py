@@ -5,7 +5,8 @@
     studies/<id>.h5      datasets `hu` int16 and `regions` uint16, both (X, Y, Z) in RAS+, bit i of `regions` = REGIONS[i];
                          dataset `study`: the text and facts as JSON; attributes `affine` (4, 4) voxel → mm,
                          `regions_given`, `format`, `fingerprint`, `notes`, `mask_notes`; `frame`, `boxes`, `contents`,
-                         `voxels`: `boxes.Facts`, by which crops are cut without reading the whole
+                         `voxels`: `boxes.Facts`, by which crops are cut without reading the whole; of quality control
+                         (`inspection`): attribute `qc`, dataset `qc_picture`
 
 Each file is written to a temporary name and renamed, so that a study is there whole or not at all.
 """
@@ -30,6 +31,7 @@ from ..errors import EXIT_USAGE, UserError
 from ..shares import share
 from .boxes import Box, Facts, measure
 from .chunks import read_array, read_box, write_array
+from .inspection import Inspection, write_inspection
 
 FORMAT = 1
 _REDO = "Run the same reg2rg preprocess again: it writes this study anew."
@@ -53,33 +55,47 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
-def write_study(path: Path, volume: Volume, mask: RegionMask, study: Study, *, fingerprint: str = "") -> None:
+def write_study(
+    path: Path,
+    volume: Volume,
+    mask: RegionMask,
+    study: Study,
+    *,
+    fingerprint: str = "",
+    facts: Facts | None = None,
+    inspection: Inspection | None = None,
+) -> None:
     """Writes one study's file, whole or not at all.
 
-    `fingerprint` says by which segmenter and settings the voxels were made. Raises UserError where mask and volume differ
-    in shape.
+    `fingerprint` says by which segmenter and settings the voxels were made; `facts` are those of these arrays, where the
+    caller has them; `inspection` is what quality control found. Raises UserError where mask and volume differ in shape.
     """
     if mask.bits.shape != volume.shape:
         raise UserError(f"the mask's shape {mask.bits.shape} isn't the volume's {volume.shape}", study.id)
-    replace_file(path, lambda temp: _write(temp, volume, mask, study, fingerprint))
-
-
-def _write(path: Path, volume: Volume, mask: RegionMask, study: Study, fingerprint: str) -> None:
     import h5py
 
-    with h5py.File(path, "w") as file:
-        write_array(file, "hu", volume.hu)
-        write_array(file, "regions", mask.bits)
-        _write_text(file, study)
-        write_facts(file, measure(volume.hu, mask.bits))
-        file.attrs["affine"] = volume.affine
-        file.attrs["regions_given"] = np.array([r for r in REGIONS if r in mask.given], dtype=object)
-        file.attrs["format"] = FORMAT
-        file.attrs["fingerprint"] = fingerprint
-        # a file's name needn't be UTF-8, an attribute must be
-        file.attrs["source"] = volume.source.encode("utf-8", "replace").decode()
-        file.attrs["notes"] = json.dumps(volume.notes, ensure_ascii=False)
-        file.attrs["mask_notes"] = json.dumps(mask.notes, ensure_ascii=False)
+    def write(temp: Path) -> None:
+        with h5py.File(temp, "w") as file:
+            _write(file, volume, mask, study)
+            write_facts(file, facts or measure(volume.hu, mask.bits))
+            file.attrs["fingerprint"] = fingerprint
+            if inspection:
+                write_inspection(file, inspection)
+
+    replace_file(path, write)
+
+
+def _write(file: Any, volume: Volume, mask: RegionMask, study: Study) -> None:
+    write_array(file, "hu", volume.hu)
+    write_array(file, "regions", mask.bits)
+    _write_text(file, study)
+    file.attrs["affine"] = volume.affine
+    file.attrs["regions_given"] = np.array([r for r in REGIONS if r in mask.given], dtype=object)
+    file.attrs["format"] = FORMAT
+    # a file's name needn't be UTF-8, an attribute must be
+    file.attrs["source"] = volume.source.encode("utf-8", "replace").decode()
+    file.attrs["notes"] = json.dumps(volume.notes, ensure_ascii=False)
+    file.attrs["mask_notes"] = json.dumps(mask.notes, ensure_ascii=False)
 
 
 def write_facts(file: Any, facts: Facts) -> None:
@@ -126,6 +142,21 @@ def _as_json(study: Study) -> str:
 
 def rewrite_text(path: Path, study: Study) -> None:
     """Replaces the text of a study's file; its voxels stay as they are."""
+
+    def change(file: Any) -> None:
+        del file["study"]
+        _write_text(file, study)
+
+    _rewrite(path, change)
+
+
+def add_inspection(path: Path, inspection: Inspection) -> None:
+    """Adds to a study's file what quality control found; the rest stays as it is."""
+    _rewrite(path, lambda file: write_inspection(file, inspection))
+
+
+def _rewrite(path: Path, change: Callable[[Any], None]) -> None:
+    """Changes a copy of a study's file, which then takes its name."""
     import shutil
 
     import h5py
@@ -133,8 +164,7 @@ def rewrite_text(path: Path, study: Study) -> None:
     def write(temp: Path) -> None:
         shutil.copyfile(path, temp)
         with h5py.File(temp, "r+") as file:
-            del file["study"]
-            _write_text(file, study)
+            change(file)
 
     replace_file(path, write)
 

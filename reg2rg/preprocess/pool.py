@@ -1,7 +1,8 @@
-"""Studies over processes: `concurrent.futures` executors, local or dask.distributed's; no scheduler of our own.
+"""Studies over processes: `concurrent.futures` executors, local ones here, dask.distributed's in `cluster`.
 
 Only a few studies are in flight at a time, so memory stays flat. When a worker dies (out of memory, signal 9), the studies
-that were in flight are tried again one by one in a fresh process, and the one that kills it again is refused.
+that were under way are tried again, each in a process that does nothing else, so that a death is its own; one that dies there
+too is tried a last time with nothing beside it, then refused.
 """
 
 from __future__ import annotations
@@ -11,47 +12,65 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
-from typing import Any
 
 from ..errors import UserError
 from .study import Job, Outcome
+from .tries import TRIES, Counted, Work, died
 
-# how often a study is tried again after its worker died
-RETRIES = 2
 _THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )  # fmt: skip
 
-Work = Callable[[Job], Outcome]
-
 
 def run_all(work: Work, jobs: Iterable[Job], workers: int, cluster: str = "") -> Generator[Outcome, None, None]:
-    """The outcome of each job as it ends; `workers` 0 runs them in this process, `cluster` on a dask scheduler."""
+    """The outcome of each job as it ends; `workers` 0 runs them in this process, `cluster` on a dask scheduler.
+
+    `jobs` is taken from only as workers become free.
+    """
     if cluster:
-        yield from _on_cluster(work, jobs, cluster)
+        from .cluster import on_cluster
+
+        yield from on_cluster(Counted(work), iter(jobs), cluster)
     elif workers == 0:
         yield from map(work, jobs)
     else:
-        yield from _on_processes(work, iter(jobs), workers)
+        with _one_thread():
+            yield from _on_processes(Counted(work), iter(jobs), workers)
 
 
-def _on_processes(work: Work, jobs: Iterator[Job], workers: int) -> Iterator[Outcome]:
-    with _one_thread():
-        while True:
-            suspects: list[Job] = []
-            with _pool(workers) as executor:
-                for job, outcome in _windowed(executor, work, jobs, 2 * workers):
-                    if outcome is None:
-                        suspects.append(job)
-                    else:
-                        yield outcome
-            if not suspects:
-                return
-            yield from _one_by_one(work, suspects)
+def _on_processes(work: Counted, jobs: Iterator[Job], workers: int) -> Iterator[Outcome]:
+    waiting: deque[Job] = deque()
+    in_vain = 0
+    while True:
+        begun: list[Job] = []
+        with _pool(workers) as executor:
+            for job, outcome in _windowed(executor, work, refilled(waiting, jobs), 2 * workers):
+                if outcome is not None:
+                    yield outcome
+                elif work.tries(job):
+                    begun.append(job)
+                else:
+                    waiting.append(job)
+        if not begun and not waiting:
+            return
+        in_vain = 0 if begun else in_vain + 1
+        if in_vain == TRIES:
+            raise UserError("the worker processes die before they begin a study", fix=_GUARD)
+        yield from _apart(work, begun, workers)
+
+
+_GUARD = "In a script of your own, call preprocess under if __name__ == '__main__'; else try --workers 1."
+
+
+def refilled(waiting: deque[Job], jobs: Iterator[Job]) -> Iterator[Job]:
+    """Jobs that wait to be tried again, then new ones; ends when there is neither."""
+    while (job := waiting.popleft() if waiting else next(jobs, None)) is not None:
+        yield job
 
 
 def _windowed(executor: Executor, work: Work, jobs: Iterator[Job], window: int) -> Iterator[tuple[Job, Outcome | None]]:
@@ -69,35 +88,53 @@ def _windowed(executor: Executor, work: Work, jobs: Iterator[Job], window: int) 
             return
         for future in wait(flying, return_when=FIRST_COMPLETED).done:
             job = flying.pop(future)
-            try:
-                yield job, future.result()
-            except BrokenProcessPool:
-                broken = True
-                yield job, None
+            outcome = _result(future)
+            broken = broken or outcome is None
+            yield job, outcome
 
 
-def _one_by_one(work: Work, jobs: list[Job]) -> Iterator[Outcome]:
-    """Each job alone in a process, tried up to `RETRIES` times after it was in flight at a death."""
-    deaths = 0
-    while jobs:
-        with _pool(1) as executor:
-            while jobs:
+def _result(future: Future[Outcome]) -> Outcome | None:
+    """How a job ended, or None where a process died meanwhile."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return None
+
+
+def _apart(work: Work, jobs: list[Job], workers: int) -> Iterator[Outcome]:
+    """The second try of each job side by side, the third one by one."""
+    again = []
+    for job, outcome in _lanes(work, jobs, workers):
+        if outcome is None:
+            again.append(job)
+        else:
+            yield outcome
+    for job, outcome in _lanes(work, again, 1):
+        yield outcome or died(job)
+
+
+def _lanes(work: Work, jobs: list[Job], lanes: int) -> Iterator[tuple[Job, Outcome | None]]:
+    """Each job in a process that has no other one at the time; with None where that process died."""
+    waiting = iter(jobs)
+    flying: dict[Future[Outcome], tuple[Job, Executor]] = {}
+    with contextlib.ExitStack() as stack:
+        idle: list[Executor] = [stack.enter_context(_pool(1)) for _ in jobs[:lanes]]
+        while True:
+            while idle and (job := next(waiting, None)) is not None:
+                executor = idle.pop()
                 try:
-                    outcome = executor.submit(work, jobs[0]).result()
-                except BrokenProcessPool:
-                    deaths += 1
-                    if deaths < RETRIES:
-                        break
-                    outcome = _died(jobs[0], deaths + 1)
-                yield outcome
-                jobs, deaths = jobs[1:], 0
-                if outcome.stage == "run":
-                    break
-
-
-def _died(job: Job, times: int) -> Outcome:
-    hint = "It may need more memory than there is: use fewer --workers or a machine with more memory."
-    return Outcome(job.source.id, "refused", "run", f"its worker process died {times} times", hint)
+                    future = executor.submit(work, job)
+                except BrokenProcessPool:  # killed while it had nothing to do
+                    executor = stack.enter_context(_pool(1))
+                    future = executor.submit(work, job)
+                flying[future] = job, executor
+            if not flying:
+                return
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                job, executor = flying.pop(future)
+                outcome = _result(future)
+                idle.append(executor if outcome else stack.enter_context(_pool(1)))
+                yield job, outcome
 
 
 @contextlib.contextmanager
@@ -140,40 +177,3 @@ def _one_thread() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-
-
-def _on_cluster(work: Work, jobs: Iterable[Job], address: str) -> Iterator[Outcome]:
-    """Over a running dask scheduler, which itself moves the work of workers that die."""
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UserError(
-            "--cluster needs dask.distributed, which isn't installed", fix="Run: pip install distributed"
-        ) from error
-    try:
-        client: Any = Client(address, timeout="20s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise UserError(
-            "no dask scheduler answers there", address, "Start one with: dask scheduler, and workers with: dask worker ADDRESS"
-        ) from error
-    with client:
-        window = 2 * max(1, sum(client.nthreads().values()))
-        for job, outcome in _windowed_cluster(client.get_executor(pure=False), work, iter(jobs), window):
-            yield outcome or Outcome(job.source.id, "refused", "run", "its cluster worker died", "Run the same command again.")
-
-
-def _windowed_cluster(executor: Any, work: Work, jobs: Iterator[Job], window: int) -> Iterator[tuple[Job, Outcome | None]]:
-    from distributed import KilledWorker
-
-    flying: dict[Any, Job] = {}
-    while True:
-        while len(flying) < window and (job := next(jobs, None)) is not None:
-            flying[executor.submit(work, job)] = job
-        if not flying:
-            return
-        for future in wait(flying, return_when=FIRST_COMPLETED).done:
-            job = flying.pop(future)
-            try:
-                yield job, future.result()
-            except KilledWorker:
-                yield job, None

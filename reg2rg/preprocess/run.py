@@ -17,12 +17,16 @@ from typing import Any
 
 from .. import __version__
 from ..anatomy import REGIONS
+from ..contracts import Study
 from ..data import store
 from ..data.layouts import Source, discover
+from ..data.splitting import Splitter, lacks_sentences, with_sentences
 from ..errors import UserError
 from ..progress import Progress, silent
 from ..shares import share
+from .cluster import Elsewhere
 from .pool import run_all
+from .qc_table import Row, read_row, write_table
 from .study import Job, Outcome, Settings, fingerprint, run_job
 
 COLUMNS = ("study", "stage", "error", "hint")
@@ -30,7 +34,11 @@ COLUMNS = ("study", "stage", "error", "hint")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
-    """How a run ended; `failures` are the rows of failures.csv that it wrote, `traces` their tracebacks when debugging."""
+    """How a run ended; `failures` are the rows of failures.csv that it wrote, `traces` their tracebacks when debugging.
+
+    `unsplit` counts studies with a whole report and no region sentences; `fallbacks` those that their splitter left to another;
+    `rest` the studies of the data set that no part has come to yet.
+    """
 
     studies: int
     done: int
@@ -40,6 +48,9 @@ class Summary:
     store: str
     failures: tuple[dict[str, str], ...] = ()
     traces: tuple[str, ...] = ()
+    unsplit: int = 0
+    fallbacks: int = 0
+    rest: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The summary as `preprocess --json` prints it."""
@@ -58,6 +69,7 @@ def preprocess(
     reports: Path | None = None,
     split: Path | None = None,
     columns: Mapping[str, str] | None = None,
+    splitter: Splitter | None = None,
     workers: int = 0,
     cluster: str = "",
     shard: str = "",
@@ -67,41 +79,66 @@ def preprocess(
 ) -> Summary:
     """Makes a store of every study in `source`.
 
-    `workers` 0 works in this process; `shard` "I/N" takes the I-th of N parts (from 1); `force` makes finished studies
-    again; `keep_ids` keeps DICOM's SeriesInstanceUID as the study's id instead of a salted hash. Raises UserError where
-    nothing can be begun; a study that is refused is a row of failures.csv and of the summary.
+    `splitter` makes region sentences of whole reports that come without them. `workers` 0 works in this process; `shard`
+    "I/N" takes the I-th of N parts (from 1); `force` makes finished studies again; `keep_ids` keeps DICOM's SeriesInstanceUID
+    as the study's id instead of a salted hash. Raises UserError where nothing can be begun; a study that is refused is a row
+    of failures.csv and of the summary.
     """
     began = time.monotonic()
+    if cluster:  # its workers stand in another folder
+        source, out, masks = Path(source).absolute(), Path(out).absolute(), Path(masks).absolute() if masks else None
     given = str(Path(masks).resolve()) if masks else ""
     settings = Settings(segmenter, json.dumps(dict(options or {}), sort_keys=True, default=str), given, keep_ids)
     print_ = fingerprint(settings)
     sources = discover(Path(source), layout, masks, reports, split, keep_ids=keep_ids, columns=columns)
     _check_ids(sources)
-    part = share(sources, shard)
-    out = Path(out)
+    part, out = share(sources, shard), Path(out)
+    total, whole = len(sources), len(part) == len(sources)
+    del sources  # one part's run needn't hold the texts of all
+    part = with_sentences(part, splitter, progress)
     phantom = (Path(source) / "phantom.json").is_file()
     info = _info(settings, print_, layout, phantom)
     _open(out, info, force)
-    jobs, skipped, renewed = _plan(part, out, settings, print_, force, progress)
-    outcomes = [Outcome(i, "done") for i in renewed]
+    tally = _Tally(len(part), progress)
+    jobs = _plan(part, out, settings, None if force else print_, tally)
     try:
-        _work(jobs, outcomes, workers, cluster, progress)
+        with contextlib.closing(run_all(Elsewhere(print_) if cluster else run_job, jobs, workers, cluster)) as running:
+            for outcome in running:
+                tally.end(outcome)
     finally:
-        _sweep(out, None if part == sources else {s.id for s in part})
-        failures = _close(out, info, outcomes, part, whole=part == sources)
-    done = sum(o.status == "done" for o in outcomes)
-    traces = tuple(o.trace for o in outcomes if o.trace)
+        _sweep(out, None if whole else {s.id for s in part})
+        failures, settled = _close(out, info, tally, part, whole)
+    done = sum(o.status == "done" for o in tally.outcomes)
+    traces = tuple(o.trace for o in tally.outcomes if o.trace)
     seconds = round(time.monotonic() - began, 3)
-    return Summary(len(part), done, skipped, len(failures), seconds, str(out), tuple(failures), traces)
+    unsplit, left = sum(map(lacks_sentences, part)), sum(s.left_to_another for s in part)
+    counts = (len(part), done, len(tally.skipped), len(failures))
+    return Summary(*counts, seconds, str(out), tuple(failures), traces, unsplit, left, max(0, total - settled))
 
 
-def _work(jobs: list[Job], outcomes: list[Outcome], workers: int, cluster: str, progress: Progress) -> None:
-    """Adds the outcome of each job to `outcomes` as it ends, so that an interrupted run knows what it did."""
-    total = len(outcomes) + len(jobs)
-    with contextlib.closing(run_all(run_job, jobs, workers, cluster)) as running:
-        for outcome in running:
-            outcomes.append(outcome)
-            progress("preprocess", len(outcomes), total, outcome.id)
+@dataclasses.dataclass(slots=True)
+class _Tally:
+    """What became of the studies so far, so that an interrupted run knows what it did."""
+
+    total: int
+    progress: Progress
+    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+    skipped: set[str] = dataclasses.field(default_factory=set)
+    rows: dict[str, Row] = dataclasses.field(default_factory=dict)
+
+    def end(self, outcome: Outcome) -> None:
+        """A study was stored, refused, or there already."""
+        if outcome.status == "skipped":
+            self.skipped.add(outcome.id)
+        else:
+            self.outcomes.append(outcome)
+        if outcome.row:
+            self.rows[outcome.id] = outcome.row
+        self.progress("preprocess", len(self.outcomes) + len(self.skipped), self.total, outcome.id)
+
+    def settled(self) -> set[str]:
+        """The studies that the run came to."""
+        return self.skipped.union(o.id for o in self.outcomes)
 
 
 def _check_ids(sources: list[Source]) -> None:
@@ -130,7 +167,8 @@ def _open(out: Path, info: dict[str, Any], force: bool) -> None:
         raise UserError("the store is a folder, this is a file", out, "Name a new folder with --out.")
     if store.is_store(out):
         _check_same(out, info, force)
-    elif out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
+        info = {**info, "counts": store.Store(out).info.get("counts", info["counts"])}  # until the end counts anew
+    elif out.is_dir() and any(not p.name.startswith(".") and p.name != "studies" for p in out.iterdir()):
         raise UserError("the folder isn't empty and is no store", out, "Name a new folder with --out.")
     try:
         (out / "studies").mkdir(parents=True, exist_ok=True)
@@ -150,36 +188,33 @@ def _check_same(out: Path, info: dict[str, Any], force: bool) -> None:
         )
 
 
-def _plan(
-    sources: Iterable[Source], out: Path, settings: Settings, print_: str, force: bool, progress: Progress
-) -> tuple[list[Job], int, list[str]]:
-    """The jobs to do, how many studies are finished, and the ids whose text alone was renewed."""
-    jobs, skipped, renewed = [], 0, []
-    sources = list(sources)
-    for i, source in enumerate(sources):
+def _plan(sources: Iterable[Source], out: Path, settings: Settings, print_: str | None, tally: _Tally) -> Iterator[Job]:
+    """What is to be done, found out as workers ask for it, so that a long data set's first study doesn't wait for its last.
+
+    Studies made with the fingerprint `print_` (None: make all) are left as they are, or get their new text; those that an
+    earlier version stored without measuring their quality are measured.
+    """
+    for source in sources:
         path = out / "studies" / f"{source.id}.h5"
-        state = "missing" if force or not path.exists() else _state(path, source, print_)
-        if state == "finished":
-            skipped += 1
-        elif state == "other text":
-            store.rewrite_text(path, source.study(store.read_study(path).provenance))
-            renewed.append(source.id)
+        if print_ is None or (kept := _kept(path, print_)) is None:
+            yield Job(source, path, settings)
+            continue
+        wanted, status = source.study(kept.provenance), "skipped"
+        if kept != wanted:
+            store.rewrite_text(path, wanted)
+            status = "done"
+        if row := read_row(path):
+            tally.end(Outcome(source.id, status, row=row))
         else:
-            jobs.append(Job(source, path, settings))
-        if path.exists():
-            progress("look for finished studies", i + 1, len(sources))
-    return jobs, skipped, renewed
+            yield Job(source, path, settings, stored_as=status)
 
 
-def _state(path: Path, source: Source, print_: str) -> str:
+def _kept(path: Path, print_: str) -> Study | None:
+    """The text of a study that is there, whole and made as this run makes it; None of any other."""
     try:
-        if store.study_fingerprint(path) != print_:
-            return "stale"
-        kept = store.read_study(path)
+        return store.read_study(path) if path.exists() and store.study_fingerprint(path) == print_ else None
     except UserError:
-        return "broken"
-    wanted = source.study(kept.provenance)
-    return "finished" if kept == wanted else "other text"
+        return None
 
 
 def _sweep(out: Path, own: set[str] | None) -> None:
@@ -190,19 +225,24 @@ def _sweep(out: Path, own: set[str] | None) -> None:
             path.unlink(missing_ok=True)
 
 
-def _close(out: Path, info: dict[str, Any], outcomes: list[Outcome], part: list[Source], whole: bool) -> list[dict[str, str]]:
-    """Writes failures.csv and the counts; rows of other parts of the data set stay."""
-    rows = [{c: str(getattr(o, "id" if c == "study" else c)) for c in COLUMNS} for o in outcomes if o.status == "refused"]
+def _close(out: Path, info: dict[str, Any], tally: _Tally, part: list[Source], whole: bool) -> tuple[list[dict[str, str]], int]:
+    """Writes the tables and the counts; rows of other parts stay, and those of studies that this run didn't come to.
+
+    Gives this run's refusals, and how many studies of all parts are stored or refused by now.
+    """
+    rows = [{c: str(getattr(o, "id" if c == "study" else c)) for c in COLUMNS} for o in tally.outcomes if o.status == "refused"]
     for row in rows:
         _drop_stale(out / "studies" / f"{row['study']}.h5", info["segmenter"]["fingerprint"])
-    with _locked(out):
-        own = {source.id for source in part}
-        kept = [] if whole else [r for r in read_failures(out) if r["study"] not in own]
+    with locked(out):
+        own, settled = {source.id for source in part}, tally.settled()
+        known = [r for r in read_failures(out) if r["study"] not in settled]
+        kept = [r for r in known if not whole or r["study"] in own]
         merged = sorted([*rows, *kept], key=lambda r: r["study"])
         store.replace_file(out / "failures.csv", lambda temp: _write_rows(temp, merged))
+        write_table(out, tally.rows)
         finished = sum(1 for p in (out / "studies").iterdir() if p.suffix == ".h5" and p.name[0] != ".")
         store.write_info(out, {**info, "counts": {"studies": finished, "refused": len(merged)}})
-    return rows
+    return rows, finished + len(merged)
 
 
 def _drop_stale(path: Path, print_: str) -> None:
@@ -230,13 +270,16 @@ def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps the parts of a job array from writing one file at once, where the file system has locks."""
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps the parts of a job array from writing one file at once, where the file system has locks.
+
+    The lock is on a file of its own, open for writing: network file systems lock nothing else.
+    """
     handle = None
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         fcntl.flock(handle, fcntl.LOCK_EX)
     try:
         yield

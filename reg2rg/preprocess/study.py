@@ -1,4 +1,4 @@
-"""One study, from files to its HDF5: read, segment, check, write. What a worker process runs.
+"""One study, from files to its HDF5: read, segment, check, measure, write. What a worker process runs.
 
 Whatever is wrong with a study ends here as an `Outcome` with a reason; only what concerns the whole run (a full disk) is
 raised.
@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts import RegionMask, Volume
-from ..ct import read_scan
+from ..ct import READING, read_scan
+from ..data.boxes import measure
 from ..data.layouts import Source
 from ..data.store import FORMAT, write_study
 from ..errors import UserError
 from ..plugins import resolve
+from .qc_table import Row, inspect, inspect_stored
 
 _FULL_DISK = {28, 30, 122}  # ENOSPC, EROFS, EDQUOT
 
@@ -37,16 +39,21 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """One study to be made, where it goes, and how."""
+    """One study to be made, where it goes, and how.
+
+    `stored_as`: its voxels are there already, and only what quality control wants of them isn't; the status it ends with.
+    """
 
     source: Source
     path: Path
     settings: Settings
+    stored_as: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a study ended: `status` "done" or "refused"; for the latter the stage, the reason and how to mend it."""
+    """How a study ended: `status` "done", "skipped" (it was there) or "refused"; for the latter the stage, the reason and how
+    to mend it, for the others the row of qc.csv."""
 
     id: str
     status: str
@@ -54,6 +61,7 @@ class Outcome:
     error: str = ""
     hint: str = ""
     trace: str = ""
+    row: Row = dataclasses.field(default_factory=dict)
 
 
 @functools.lru_cache(maxsize=1)
@@ -64,15 +72,15 @@ def segmenter(settings: Settings) -> Any:
 
 def fingerprint(settings: Settings) -> str:
     """By which code and settings voxels are made: a stored study of the same fingerprint needn't be made again."""
-    parts = [FORMAT, settings.segmenter, json.loads(settings.options), settings.masks, str(segmenter(settings).fingerprint)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    tool = [settings.segmenter, json.loads(settings.options), settings.masks, str(segmenter(settings).fingerprint)]
+    return hashlib.sha256(json.dumps([FORMAT, READING, *tool], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def run_job(job: Job) -> Outcome:
     """Makes one study; never raises for a fault of the study itself."""
     stages = _Stages(job)
     try:
-        stages.run()
+        row = inspect_stored(job.source.id, job.path) if job.stored_as else stages.run()
     except UserError as error:
         return stages.refused(_said(error, job.source), error.fix)
     except MemoryError:
@@ -84,7 +92,7 @@ def run_job(job: Job) -> Outcome:
     except Exception as error:
         hint = "This may be a fault of reg2rg or of a plugin: REG2RG_DEBUG=1 shows its traceback."
         return stages.refused(_unexpected(error, job), hint, traceback.format_exc() if os.environ.get("REG2RG_DEBUG") else "")
-    return Outcome(job.source.id, "done")
+    return Outcome(job.source.id, job.stored_as or "done", row=row)
 
 
 class _Stages:
@@ -93,7 +101,8 @@ class _Stages:
     def __init__(self, job: Job) -> None:
         self.job, self.stage = job, "read"
 
-    def run(self) -> None:
+    def run(self) -> Row:
+        """Makes the study; its row of qc.csv."""
         source, settings = self.job.source, self.job.settings
         volume = read_scan(source.scan)
         self.stage = "segment"
@@ -101,9 +110,13 @@ class _Stages:
         mask = tool.segment(volume)
         self.stage = "check"
         _check(mask, volume)
+        facts = measure(volume.hu, mask.bits)
+        inspection, row = inspect(source.id, volume, mask, facts)
         self.stage = "write"
         study = source.study(_provenance(self.job, volume, mask))
-        write_study(self.job.path, volume, mask, study, fingerprint=fingerprint(settings))
+        print_ = fingerprint(settings)
+        write_study(self.job.path, volume, mask, study, fingerprint=print_, facts=facts, inspection=inspection)
+        return row
 
     def refused(self, error: str, hint: str, trace: str = "") -> Outcome:
         return Outcome(self.job.source.id, "refused", self.stage, error, hint, trace)
@@ -152,5 +165,8 @@ def _said(error: UserError, source: Source) -> str:
 def _unexpected(error: Exception, job: Job) -> str:
     """An unforeseen error in words; of DICOM only its kind, since messages of libraries quote header values."""
     kind = type(error).__name__
-    hidden = job.source.scan.kind == "dicom" and not job.settings.keep_ids
-    return kind if hidden else f"{kind}: {str(error).strip().splitlines()[0][:300] if str(error).strip() else 'no message'}"
+    if job.source.scan.kind == "dicom":
+        return kind
+    # the whole message of a system error names a path, and its folders may be called after patients
+    text = (error.strerror or "") if isinstance(error, OSError) else str(error).strip()
+    return f"{kind}: {text.splitlines()[0][:300] if text else 'no message'}"
