@@ -37,6 +37,19 @@ def phantom_store(root: Path, count: int = 2, shape: tuple[int, int, int] = (40,
     return Store(root)
 
 
+def three_studies(root: Path) -> Store:
+    """Three phantoms with a sentence for each of their regions and one finding; the last one is the test split."""
+    said = {"lung": "Both lungs are clear.", "heart": "The heart is enlarged.", "bone": "No fracture is seen."}
+    (root / "studies").mkdir(parents=True)
+    write_info(root, {"format": FORMAT})
+    for i, split in enumerate(("train", "train", "test")):
+        volume, mask = phantom((36, 34, 20), i)
+        reports = {region: said.get(region, "Nothing new is seen.") for region in mask.given}
+        study = Study(f"s{i}", split=split, region_reports=reports, labels={"Cardiomegaly": 1})
+        write_study(root / "studies" / f"s{i}.h5", volume, mask, study)
+    return Store(root)
+
+
 def forget_facts(path: Path) -> None:
     """Makes a study's file one of an older store."""
     with h5py.File(path, "r+") as file:
