@@ -81,9 +81,11 @@ def command(
     document, traces = _run(plan, _place(data, out, folders, split), studies, profile, jobs)
     for trace in traces:
         say(trace)
+    if not document:  # another of a launcher's processes has it
+        return
     if as_json:
         emit_json(document)
-    elif document:
+    else:
         _show(document, out)
 
 
