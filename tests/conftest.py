@@ -9,7 +9,7 @@ import sys
 # Two test processes on two cores: one thread each, or they wait for each other at every tensor operation.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))  # the harnesses are tested as they run
+from ready import ENVIRONMENT, Ready
 from training import Small, make_small
 
 # a busy machine makes a slow example, not a failed test; the same examples are tried each time
@@ -43,16 +44,20 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def reg2rg() -> Callable[..., subprocess.CompletedProcess[str]]:
+def reg2rg() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Runs `python -m reg2rg ARGUMENTS` as a user would; gives the finished process."""
+    ready = Ready()
 
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "reg2rg", *map(str, arguments)]
-        environment = {**os.environ, "COLUMNS": "200", "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "TERM": "dumb"}
-        environment.update(options.pop("env", {}))  # type: ignore[arg-type]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, **options)  # type: ignore[call-overload]
+        given, cwd, timeout = [str(argument) for argument in arguments], Path(str(options.pop("cwd", Path.cwd()))), 280
+        if not options and ready.usable():
+            return ready.run(given, cwd, timeout)
+        environment = {**os.environ, **ENVIRONMENT, **options.pop("env", {})}  # type: ignore[dict-item]
+        command = [sys.executable, "-m", "reg2rg", *given]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=timeout, **options)  # type: ignore[call-overload]
 
-    return run
+    yield run
+    ready.close()
 
 
 @pytest.fixture(scope="session")

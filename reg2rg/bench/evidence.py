@@ -36,7 +36,8 @@ MASKED = CROPPED.model_copy(update={"texture": "masked", "image": False})
 # Reader → its share of the steps: those that see one view a study and not six are cheap and get more.
 READERS: Mapping[str, int] = {"whole": 8, "crops": 3, "masked": 1, "geometry": 6, "all": 3}
 MARGIN = 0.1
-# Class → the reader that must tell it, and those that must not. Every reader is right where nothing is wrong.
+_LONGEST = ("all", "whole", "crops", "masked", "geometry")  # by the time that each takes
+# Class → the reader that must tell its findings, and those that must not; bulk may be told by any.
 RIGHT = {"detail": "crops", "bulk": "whole", "geometry": "geometry", "context": "all"}
 WRONG: Mapping[str, tuple[str, ...]] = {
     "detail": ("whole", "masked", "geometry"),
@@ -116,22 +117,12 @@ def from_store(store: Store, progress: Progress = silent) -> Evidence:
 # The readers
 
 
-class _Told(nn.Module):
-    """Feature maps (n, c, x, y, z) → what stands where, and beside it what stands anywhere: (n, c·x·y·z + 2c)."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return torch.cat([maps.flatten(1), maps.amax((2, 3, 4)), maps.mean((2, 3, 4))], dim=1)
-
-
-_WIDTH = 64 * (4 * 4 * 2 + 2)
-
-
 def _trunk(channels: int, widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in widths:
         layers += [nn.Conv3d(channels, width, 3, 2, 1), nn.GroupNorm(4, width), nn.GELU()]
         channels = width
-    return nn.Sequential(*layers, _Told())
+    return nn.Sequential(*layers, nn.Flatten(1))
 
 
 class _Flat(nn.Module):
@@ -139,7 +130,7 @@ class _Flat(nn.Module):
 
     def __init__(self, key: str, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.key, self.trunk, self.head = key, _trunk(channels, widths), nn.Linear(_WIDTH, len(FINDINGS))
+        self.key, self.trunk, self.head = key, _trunk(channels, widths), nn.Linear(2048, len(FINDINGS))
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         logits: Tensor = self.head(self.trunk(batch[self.key]))
@@ -151,7 +142,7 @@ class _Regions(nn.Module):
 
     def __init__(self, key: str) -> None:
         super().__init__()
-        self.key, self.trunk, self.head = key, _trunk(1, (16, 32, 64)), nn.Linear(_WIDTH, len(FINDINGS))
+        self.key, self.trunk, self.head = key, _trunk(1, (16, 32, 64)), nn.Linear(2048, len(FINDINGS))
 
     def every(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Each region's opinion on each finding: (n, regions, 18)."""
@@ -202,7 +193,10 @@ def _learn(net: nn.Module, kind: str, data: Evidence, steps: int, seed: int) -> 
         order = order if len(order) >= min(_BATCH, data.train) else list(rng.permutation(data.train))
         rows, order = order[:_BATCH], order[_BATCH:]
         truth = torch.from_numpy(data.labels[rows])
-        loss = nn.functional.binary_cross_entropy_with_logits(net(_batch(kind, data, rows)), truth)
+        seen = _batch(kind, data, rows)
+        if rng.random() < 0.5:  # mirrored left to right, or a reader learns the studies by heart
+            seen = {name: views.flip(2) for name, views in seen.items()}
+        loss = nn.functional.binary_cross_entropy_with_logits(net(seen), truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -234,10 +228,8 @@ def answers(
     said = {}
     try:
         with concurrent.futures.ThreadPoolExecutor(max(1, min(cores(), len(kinds)))) as pool:
-            # the longest first
-            running = {
-                kind: pool.submit(_learn, nets[kind], kind, data, READERS[kind] * steps, seed) for kind in reversed(kinds)
-            }
+            order = sorted(kinds, key=_LONGEST.index)
+            running = {kind: pool.submit(_learn, nets[kind], kind, data, READERS[kind] * steps, seed) for kind in order}
             for kind in kinds:
                 said[kind] = running[kind].result()
                 progress(STAGE, len(said), len(kinds), kind)
@@ -256,7 +248,7 @@ def f1(truth: np.ndarray, said: np.ndarray) -> np.ndarray:
 
 
 def check(
-    of: Store | Evidence, classes: Mapping[str, Sequence[str]], *, steps: int = 250, seed: int = 0, progress: Progress = silent
+    of: Store | Evidence, classes: Mapping[str, Sequence[str]], *, steps: int = 300, seed: int = 0, progress: Progress = silent
 ) -> list[dict[str, Any]]:
     """The evidence check's table, one row a finding of `classes` (class → findings).
 

@@ -19,6 +19,7 @@ from ..page import write_bench_page
 from ..phantom import EVIDENCE
 from ..progress import Progress, silent
 from . import paper
+from .evidence import check
 from .jobs import Ended, Job, run_jobs
 from .plan import Plan, Row, encoders
 from .row import Place, finished, make_encoder, make_run
@@ -27,6 +28,7 @@ from .tables import as_csv, as_latex, as_markdown
 from .together import RANK, WORLD
 
 DRAWS = 1000
+STEPS = 250  # of the evidence check
 
 
 def bench(
@@ -50,6 +52,9 @@ def bench(
     if RANK != 0:
         return {}, traces
     document = _document(plan, place, store, failed, list(notes), progress)
+    if document["classes"] and document["rows"]:
+        steps = [row.recipe.pretraining.max_steps or STEPS for row in plan.rows]
+        document["evidence"] = _evidence(place, store, document["classes"], min(STEPS, *steps), progress)
     if not document["rows"]:
         raise UserError(f"every row failed; the first: {next(iter(failed.values()))}", out)
     write_results(out, document)
@@ -129,6 +134,18 @@ def _document(
             "draws": DRAWS,
         },
     }
+
+
+def _evidence(
+    place: Place, store: Store, classes: Mapping[str, Sequence[str]], steps: int, progress: Progress
+) -> list[dict[str, Any]]:
+    """The evidence check of the phantoms' classes, made once for their store."""
+    kept = place.out / "evidence" / f"{place.data}-{steps}.json"
+    if not kept.is_file():
+        kept.parent.mkdir(exist_ok=True)
+        write_text(kept, json.dumps(check(store, classes, steps=steps, progress=progress), indent=2) + "\n")
+    rows: list[dict[str, Any]] = json.loads(kept.read_text())
+    return rows
 
 
 def by_class() -> dict[str, list[str]]:

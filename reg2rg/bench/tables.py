@@ -27,7 +27,7 @@ _METHODS = ("Table I,", "Table II")
 def tables(document: Mapping[str, Any], narrow: bool = False) -> list[Table]:
     """Every table of a bench's document; `narrow` is for a terminal: fewer columns, and the paper's rows in short."""
     found = [_scores(document, group, narrow) for group in document["titles"]]
-    found += [_classes(document), _comparisons(document), _costs(document)]
+    found += [_classes(document), _comparisons(document), _costs(document), _evidence(document)]
     return [table for table in found if table is not None]
 
 
@@ -129,6 +129,24 @@ def _costs(document: Mapping[str, Any]) -> Table | None:
     )
     note = "Seconds of training and writing the test reports, without the encoder's pretraining; memory is the process's peak."
     return Table("Costs of a run", ("", "parameters", "trained", "seconds", "peak MiB"), rows, note=note) if rows else None
+
+
+def _evidence(document: Mapping[str, Any]) -> Table | None:
+    """What small readers find that see one kind of evidence alone: whether the phantom's classes are true."""
+    found = document.get("evidence") or []
+    if not found:
+        return None
+    kinds = [key for key in found[0] if isinstance(found[0][key], float) and key not in ("prevalence", "always_yes")]
+    rows = tuple(
+        (row["finding"], row["class"], *(f"{row[key]:.2f}" for key in ("prevalence", "always_yes", *kinds)), row["holds"])
+        for row in found
+    )
+    columns = ("", "class", "prevalence", "always yes", *kinds, "holds")
+    note = (
+        "F1 of small readers of one kind of evidence each, beside saying yes to everybody. A class holds where the evidence "
+        "that it needs tells its findings and the others stay near that floor."
+    )
+    return Table("Evidence check of the phantoms", columns, rows, note=note)
 
 
 def as_markdown(document: Mapping[str, Any]) -> str:

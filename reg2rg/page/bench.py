@@ -6,6 +6,7 @@ a paper row has `name`, `metrics` and the `table` it comes from. Out: rows of ce
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -70,6 +71,16 @@ def classes(bench: Mapping[str, Any]) -> Table | None:
     ]
     found = make_table(_distinct(rows), names)
     return found if found.columns else None
+
+
+def evidence(bench: Mapping[str, Any]) -> Table | None:
+    """The evidence check of the phantoms: one row a finding, its class as the row's kind and the verdict as its note."""
+    found = bench.get("evidence") or ()
+    rows = [
+        Row(str(row["finding"]), str(row["class"]), {k: cell(v) for k, v in row.items()}, str(row["holds"])) for row in found
+    ]
+    kept = make_table(rows, ("always_yes", "whole", "crops", "masked", "geometry", "all"))
+    return dataclasses.replace(kept, columns=[(n, h.replace("_", " ")) for n, h in kept.columns]) if rows else None
 
 
 def _distinct(rows: Iterable[Row]) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import Any
 from ..contracts import GroundedReport, RegionMask, Volume
 from ..errors import UserError
 from ..files import write_text
-from .bench import classes, comparison_rows, costs, groups, methods, paper_tables, run_rows
+from .bench import classes, comparison_rows, costs, evidence, groups, methods, paper_tables, run_rows
 from .encode import encode_study
 from .render import render
 from .study import StudyView, flat_settings, view_study, warnings
@@ -133,6 +133,7 @@ def write_bench_page(path: Path, bench: Mapping[str, Any], *, title: str = "", n
         both=bool(bench.get("summary")),
         groups=groups(bench),
         classes=classes(bench),
+        evidence=evidence(bench),
         costs=costs(bench),
         failures=bench.get("failures") or (),
         comparisons=comparison_rows(bench.get("comparisons") or ()),

@@ -64,7 +64,7 @@ def test_the_right_evidence_tells_and_the_wrong_does_not(store: Store) -> None:
     classes = {"detail": ["Coronary artery wall calcification"], "geometry": ["Cardiomegaly"]}
     data = from_store(store)
     assert data.train == 32 and len(data.labels) == 40
-    spots, place = check(data, classes, steps=12)
+    spots, place = check(data, classes, steps=6)
     assert spots["prevalence"] == place["prevalence"] == 0.5 and spots["always_yes"] == pytest.approx(2 / 3)
     assert spots["crops"] == 1 and spots["geometry"] < 0.8
     assert place["geometry"] == 1 and place["crops"] < 0.8

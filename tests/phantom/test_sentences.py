@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reg2rg.anatomy import FINDING_REGION, FINDINGS, REGIONS
 from reg2rg.phantom import plan_study, regions_in_view, report, sentences
 from reg2rg.phantom.look import LOOKS, PROFILES, Profile
+from reg2rg.phantom.plan import HEART_HEIGHT
 from reg2rg.phantom.wording import DEMO, DEMO_NORMAL, NEGATED, NORMAL, STRICT
 from reg2rg.plugins import resolve
 
@@ -106,6 +107,30 @@ def test_findings_come_together_as_in_life() -> None:
     assert given_("Atelectasis", "Pleural effusion") > 0.1
     assert given_("Pleural effusion", "Cardiomegaly") > 0.05
     assert given_("Peribronchial thickening", "Emphysema") > 0.04
+
+
+def test_a_strict_heart_in_mm_tells_no_finding_but_beside_the_thorax_it_does() -> None:
+    """Enlarged hearts are as often small people's, so that a crop that tells its size in voxels isn't enough."""
+    plans = [plan_study(5, i, "strict") for i in range(1500)]
+    sick = {n: np.array([p.labels[n] == 1 for p in plans]) for n in ("Cardiomegaly", "Pericardial effusion")}
+    drawn = [[f.size if (f := p.finding(n)) else 0.0 for n in sick] for p in plans]
+    wide = np.array([p.person.heart * (big or 1.0) for p, (big, _) in zip(plans, drawn, strict=True)])
+    tall = wide + [wet / HEART_HEIGHT / p.person.scale[2] for p, (_, wet) in zip(plans, drawn, strict=True)]
+    x, _, z = np.array([p.person.scale for p in plans]).T
+    volume, height = x**2 * wide**2 * z * tall, z * tall
+    assert _best_f1(wide, sick["Cardiomegaly"]) > 0.99
+    assert _best_f1(tall / wide, sick["Pericardial effusion"]) > 0.99
+    for name, told in (("Cardiomegaly", volume), ("Pericardial effusion", height), ("Pericardial effusion", height / x / wide)):
+        always = _best_f1(np.zeros(len(plans)), sick[name])
+        assert _best_f1(told, sick[name]) < always + 0.25, name
+
+
+def _best_f1(score: np.ndarray, truth: np.ndarray) -> float:
+    """F1 at the threshold that suits a score best."""
+    order = np.argsort(-score, kind="stable")
+    hits = np.cumsum(truth[order])
+    last = np.append(np.diff(score[order]) != 0, True)
+    return float((2 * hits / (np.arange(1, len(truth) + 1) + truth.sum()))[last].max())
 
 
 def test_nodes_are_called_only_with_a_cause_in_strict() -> None:
