@@ -31,7 +31,7 @@ imports: $(STAMP)
 	PYTHONPATH=plugins $(BIN)/lint-imports --no-cache --no-logo
 
 bench: $(STAMP)
-	$(BIN)/reg2rg bench --data phantom --ablate lfd --out runs/bench
+	$(BIN)/reg2rg bench --data phantom --ablate lfd,rra,geometry,global,texture --jobs 2 --out runs/bench
 
 clean:
 	rm -rf .venv runs

@@ -13,12 +13,12 @@ import argparse
 import dataclasses
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from marked import between
 from memory_step import Step, step
 
 from reg2rg import recipe as recipes
@@ -142,11 +142,7 @@ def verdict(need: float, card: float) -> str:
 
 def page(text: str, tables: str) -> str:
     """The page's text with the tables between its two marks."""
-    pattern = re.compile(rf"({re.escape(BEGIN)}[^\n]*\n).*?({re.escape(END)})", re.S)
-    found, count = pattern.subn(lambda m: f"{m[1]}\n{tables}\n{m[2]}", text)
-    if count != 1:
-        raise SystemExit(f"{PAGE.name} doesn't have the marks '{BEGIN}' and '{END}' once")
-    return found
+    return between(text, BEGIN, END, tables, PAGE.name)
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,16 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from reg2rg.anatomy import FINDING_REGION, FINDINGS, REGIONS
-from reg2rg.contracts import GroundedReport, RegionSection, Study
+from reg2rg.anatomy import FINDINGS, REGIONS
+from reg2rg.bench.evidence import MARGIN, READERS, RIGHT, Seen, check, from_arrays, stacked
+from reg2rg.contracts import GroundedReport, RegionMask, RegionSection, Study, Volume
 from reg2rg.phantom import EVIDENCE, plan_study, render, report, sentences
 from reg2rg.phantom.look import PROFILES, Profile
 
-HOMES = tuple(dict.fromkeys(FINDING_REGION.values()))
-VIEW, GEOMETRY = (32, 32, 16), (16, 16, 8)
-# Reader → its share of the steps: those that see one view a study and not six are cheap and get more.
-READERS = {"whole": 8, "crops": 3, "masked": 1, "geometry": 6, "all": 3}
-SEED, MARGIN = 1, 0.1
+SEED = 1
 
 
 NOTES = """## Reading the figures
@@ -50,155 +46,32 @@ In `demo` leaks are allowed; `phantom.json` names them under "leaks". In `strict
 - Lung nodules (radius 9–12 mm on voxels of 4.5×4.5×8 mm, beside vessels seen end on) are read by none at this budget.
 """
 
-# What the readers see
+# The evidence check
 
 
-def views(task: tuple[int, Profile]) -> dict[str, np.ndarray]:
-    """One study as the readers see it: `whole` and `masked` uncropped, `crops` of the findings' regions, soft `geometry`."""
+def views(task: tuple[int, Profile]) -> tuple[Seen, dict[str, int]]:
+    """One study as the readers see it, and its labels."""
     import torch
-    from torch.nn.functional import adaptive_avg_pool3d as pool
 
     torch.set_num_threads(1)
     index, profile = task
-    drawn = render(plan_study(SEED, index, profile))
-    bits = torch.from_numpy(drawn.bits.astype(np.int32))
-    scan = torch.from_numpy(np.clip(drawn.hu / np.float32(1000), -1, 1))
-    crops, masked = [], []
-    for region in HOMES:
-        inside = (bits >> REGIONS.index(region)) & 1 == 1
-        alone = torch.where(inside, scan, torch.tensor(-1.0))
-        box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in torch.nonzero(alone > -0.999, as_tuple=True))
-        crops.append(pool(alone[box][None], VIEW))
-        masked.append(pool(alone[None], VIEW))
-    geometry = [pool(((bits >> i) & 1).float()[None], GEOMETRY) for i in range(len(REGIONS))]
-    parts = {"whole": [pool(scan[None], VIEW)], "crops": crops, "masked": masked, "geometry": geometry}
-    return {name: torch.cat(rows).half().numpy() for name, rows in parts.items()}
+    plan = plan_study(SEED, index, profile)
+    drawn = render(plan)
+    return from_arrays(Volume(drawn.hu, drawn.affine), RegionMask(drawn.bits, frozenset(REGIONS))), plan.labels
 
 
-def gather(profile: Profile, studies: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The views of all studies, stacked, and their labels (n, 18)."""
+def evidence(profile: Profile, studies: int, test: int, steps: int) -> list[dict[str, Any]]:
+    """The evidence check's table on studies drawn for it."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(views, [(i, profile) for i in range(studies)], chunksize=16))
-    labels = np.array([list(plan_study(SEED, i, profile).labels.values()) for i in range(studies)], dtype=np.float32)
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, labels
+        rows = list(pool.map(views, [(i, profile) for i in range(studies + test)], chunksize=16))
+    data = stacked([seen for seen, _ in rows], [labels for _, labels in rows], studies)
+    start = time.perf_counter()
 
+    def told(stage: str, done: int, total: int, note: str = "") -> None:
+        print(f"{profile} {note}: {done}/{total} after {time.perf_counter() - start:.0f} s", flush=True)
 
-# The readers
-
-
-def _trunk(channels: int, widths: Sequence[int]) -> Any:
-    from torch import nn
-
-    layers: list[Any] = []
-    for width in widths:
-        layers += [nn.Conv3d(channels, width, 3, 2, 1), nn.GroupNorm(4, width), nn.GELU()]
-        channels = width
-    return nn.Sequential(*layers, nn.Flatten(1))
-
-
-def reader(kind: str) -> Any:
-    """A classifier of the 18 findings from one kind of evidence; a region's view answers for its own findings only."""
-    import torch
-    from torch import nn
-
-    own = torch.tensor([HOMES.index(FINDING_REGION[f]) for f in FINDINGS])
-
-    class Regions(nn.Module):
-        def __init__(self, key: str) -> None:
-            super().__init__()
-            self.key, self.trunk, self.head = key, _trunk(1, (16, 32, 64)), nn.Linear(2048, len(FINDINGS))
-
-        def features(self, batch: dict[str, Any]) -> Any:
-            x = batch[self.key]
-            return self.trunk(x.flatten(0, 1)[:, None]).unflatten(0, x.shape[:2])
-
-        def forward(self, batch: dict[str, Any]) -> Any:
-            return self.head(self.features(batch))[:, own, torch.arange(len(FINDINGS))]
-
-    class Flat(nn.Module):
-        def __init__(self, key: str, channels: int, widths: Sequence[int], size: int) -> None:
-            super().__init__()
-            self.key, self.trunk, self.head = key, _trunk(channels, widths), nn.Linear(size, len(FINDINGS))
-
-        def features(self, batch: dict[str, Any]) -> Any:
-            return self.trunk(batch[self.key])
-
-        def forward(self, batch: dict[str, Any]) -> Any:
-            return self.head(self.features(batch))
-
-    class All(nn.Module):
-        """The three kinds of evidence, and for each finding a summary of every region's crop (for context)."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.whole, self.crops, self.geometry = reader("whole"), reader("crops"), reader("geometry")
-            self.mix = nn.Sequential(nn.Linear(len(HOMES) * len(FINDINGS), 64), nn.GELU(), nn.Linear(64, len(FINDINGS)))
-
-        def forward(self, batch: dict[str, Any]) -> Any:
-            every = self.crops.head(self.crops.features(batch))
-            parts = self.whole(batch) + every[:, own, torch.arange(len(FINDINGS))] + self.geometry(batch)
-            return parts + self.mix(every.flatten(1))
-
-    made = {
-        "whole": lambda: Flat("whole", 1, (16, 32, 64), 2048),
-        "crops": lambda: Regions("crops"),
-        "masked": lambda: Regions("masked"),
-        "geometry": lambda: Flat("geometry", len(REGIONS), (32, 64), 2048),
-        "all": All,
-    }
-    return made[kind]()
-
-
-def f1_of(kind: str, data: dict[str, np.ndarray], labels: np.ndarray, test: int, steps: int) -> tuple[np.ndarray, float]:
-    """Trains one reader and gives its F1 of each finding, and over all, on the last `test` studies."""
-    import torch
-
-    torch.set_num_threads(1)
-    torch.manual_seed(SEED)
-    rng, n = np.random.default_rng(SEED), len(labels) - test
-    net = reader(kind)
-    rate = 3e-3 if kind != "geometry" else 2e-3
-    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.01)
-    cosine = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1, (s + 1) / 20) * 0.5 * (1 + np.cos(np.pi * s / steps))
-    )
-
-    seen = {kind} if kind != "all" else {"whole", "crops", "geometry"}
-
-    def batch(rows: Any) -> dict[str, Any]:
-        return {name: torch.from_numpy(data[name][rows]).float() for name in seen}
-
-    order: list[int] = []
-    for _ in range(steps):
-        order = order if len(order) >= 8 else list(rng.permutation(n))
-        rows, order = order[:8], order[8:]
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(net(batch(rows)), torch.from_numpy(labels[rows]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        cosine.step()
-    with torch.no_grad():
-        said = np.concatenate([net.eval()(batch(slice(i, i + 25))).numpy() > 0 for i in range(n, len(labels), 25)])
-    truth = labels[n:] > 0
-    hits, both = (truth & said).sum(axis=0), truth.sum(axis=0) + said.sum(axis=0)
-    return 2 * hits / np.maximum(both, 1), float(2 * hits.sum() / max(both.sum(), 1))
-
-
-def evidence(profile: Profile, studies: int, test: int, steps: int) -> dict[str, Any]:
-    """Finding → reader → F1, with prevalence and the F1 of always saying yes."""
-    data, labels = gather(profile, studies + test)
-    found = {}
-    for kind, more in READERS.items():
-        start = time.perf_counter()
-        found[kind] = f1_of(kind, data, labels, test, more * steps)
-        print(f"{profile} {kind}: {found[kind][1]:.3f} in {time.perf_counter() - start:.0f} s", flush=True)
-    share = labels[studies:].mean(axis=0)
-    rows = {
-        name: {"class": EVIDENCE[name], "prevalence": float(share[i]), "always": float(2 * share[i] / (1 + share[i]))}
-        | {kind: float(found[kind][0][i]) for kind in READERS}
-        for i, name in enumerate(FINDINGS)
-    }
-    return {"findings": rows, "micro": {kind: found[kind][1] for kind in READERS}}
+    classes = {name: sorted(f for f in FINDINGS if EVIDENCE[f] == name) for name in RIGHT}
+    return check(data, classes, steps=steps, seed=SEED, progress=told)
 
 
 # Texts
@@ -281,37 +154,26 @@ def markdown(found: dict[str, Any], settings: dict[str, Any]) -> str:
     return "\n".join([*lines, NOTES])
 
 
-def _evidence_lines(part: dict[str, Any]) -> list[str]:
-    head = "| finding | class | prevalence | always yes | " + " | ".join(READERS) + " | holds |"
+def _evidence_lines(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         "### Evidence check: F1 of a small classifier that sees only one kind of evidence",
         "`whole`: the volume resized to 32×32×16; `crops`: each finding's home region, masked and cropped, at that size;",
-        "`masked`: the same without cropping; `geometry`: soft masks of the ten regions at 16×16×8; `all`: whole, crops and",
-        "geometry together. `always yes`: the F1 of saying yes to everybody. `holds`: detail is read from crops but not from",
-        "the whole volume or geometry, bulk from the whole volume too, geometry from geometry but not from crops, context from",
-        f"all but not from crops or the whole volume alone, each by a margin of {MARGIN}; `not learned`: by no reader at this",
-        "budget. `crops` gets a finding's own region only, `all` every region.",
+        "`masked`: the same without cropping; `geometry`: soft masks of the ten regions at 16×16×8; `all`: whole, crops of",
+        "every region and geometry together. `always yes`: the F1 of saying yes to everybody, which beats yes at random, said",
+        "as often as the finding is there. `holds`: the class's own evidence tells the finding, the wrong evidence doesn't.",
+        "Detail needs crops, and whole, masked and geometry are wrong; bulk needs the whole volume; geometry needs geometry,",
+        "and crops are wrong; context needs all, and crops or the whole volume alone are wrong. The right reader must beat",
+        f"always yes and every wrong one by {MARGIN}; a wrong one must stay within {MARGIN} of always yes, or it `leaks`.",
+        "`not learned`: nothing leaks, but the right reader is no better.",
         "",
-        head,
-        "|---|---|---" + "|---" * (len(READERS) + 2) + "|",
+        "| finding | class | prevalence | always yes | " + " | ".join(READERS) + " | holds | leaks |",
+        "|---|---|---" + "|---" * (len(READERS) + 3) + "|",
     ]
-    for name, row in sorted(part["findings"].items(), key=lambda item: item[1]["class"]):
-        values = " | ".join(f"{row[key]:.2f}" for key in ("prevalence", "always", *READERS))
-        lines.append(f"| {name} | {row['class']} | {values} | {verdict(row)} |")
-    return [*lines, "| micro | | | | " + " | ".join(f"{part['micro'][k]:.3f}" for k in READERS) + " | |", ""]
-
-
-def verdict(row: dict[str, Any]) -> str:
-    """Whether a finding's class holds: the evidence that it needs tells clearly more than the evidence that it shouldn't."""
-    if max(row[kind] for kind in READERS) < row["always"] + MARGIN:
-        return "not learned"
-    holds = {
-        "detail": row["crops"] > max(row["whole"], row["geometry"], row["always"]) + MARGIN,
-        "bulk": row["whole"] > row["always"] + MARGIN,
-        "geometry": row["geometry"] > max(row["crops"], row["always"]) + MARGIN,
-        "context": row["all"] > max(row["crops"], row["whole"], row["always"]) + MARGIN,
-    }
-    return "yes" if holds[row["class"]] else "no"
+    for row in rows:
+        values = " | ".join(f"{row[key]:.2f}" for key in ("prevalence", "always_yes", *READERS))
+        lines.append(f"| {row['finding']} | {row['class']} | {values} | {row['holds']} | {', '.join(row['leaks'])} |")
+    means = " | ".join(f"{np.mean([row[kind] for row in rows]):.3f}" for kind in READERS)
+    return [*lines, f"| mean | | | | {means} | | |", ""]
 
 
 def _text_lines(part: dict[str, Any]) -> list[str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import scale_measure as measure
 import scale_run
+from marked import between
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- scale.py writes from here", "<!-- to here -->"
@@ -138,11 +138,7 @@ def _time_lines(data: Data) -> list[str]:
 
 def page(text: str, tables: str) -> str:
     """The page's text with the tables between its two marks."""
-    pattern = re.compile(rf"({re.escape(BEGIN)}[^\n]*\n).*?({re.escape(END)})", re.S)
-    found, count = pattern.subn(lambda m: f"{m[1]}\n{tables}\n{m[2]}", text)
-    if count != 1:
-        raise SystemExit(f"{PAGE.name} doesn't have the marks '{BEGIN}' and '{END}' once")
-    return found
+    return between(text, BEGIN, END, tables, PAGE.name)
 
 
 def main() -> int:

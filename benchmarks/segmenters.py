@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from marked import between
 from reg2rg_plugins.segmenters.threshold import Threshold
 from segmenters_masks import SCANS, Scan, load, measure, touching
 
@@ -150,11 +150,7 @@ def _cost_table(data: Row) -> Iterator[str]:
 
 def page(text: str, tables: str) -> str:
     """The page's text with the tables between its two marks."""
-    pattern = re.compile(rf"({re.escape(BEGIN)}[^\n]*\n).*?({re.escape(END)})", re.S)
-    found, count = pattern.subn(lambda m: f"{m[1]}\n{tables}\n{m[2]}", text)
-    if count != 1:
-        raise SystemExit(f"{PAGE.name} doesn't have the marks '{BEGIN}' and '{END}' once")
-    return found
+    return between(text, BEGIN, END, tables, PAGE.name)
 
 
 def main() -> None:
