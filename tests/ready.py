@@ -1,8 +1,8 @@
 """The program as a user starts it, without the seconds that its libraries take to load: one process has them loaded and forks
 for each call.
 
-What runs is `reg2rg.__main__.main` in a process of its own, with its own arguments, folder, streams and exit code. Calls that
-change the environment get a fresh interpreter instead, and so does everything where there is no fork.
+What runs is `reg2rg.__main__.main` in a process of its own, with its own arguments, environment, folder, streams and exit code.
+Calls that ask for another environment get a fresh interpreter instead, and so does everything where there is no fork.
 """
 
 from __future__ import annotations
@@ -36,19 +36,18 @@ class Ready:
 
     def __init__(self) -> None:
         self._server: subprocess.Popen[str] | None = None
-        self._environment = _environment()
+        self._settled = _settled()
 
     def usable(self) -> bool:
-        """Whether a call would find the environment in which the libraries were loaded, on a system that can fork."""
-        return Path("/proc/self/fd").is_dir() and _environment() == self._environment
+        """Whether what libraries read once, when they are loaded, is as it was then; and the system can fork."""
+        return Path("/proc/self/fd").is_dir() and _settled() == self._settled
 
     def run(self, arguments: list[str], cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
         """Runs the program once. Raises TimeoutExpired, and leaves no process, where it takes longer."""
         command = [sys.executable, "-m", "reg2rg", *arguments]
         with tempfile.TemporaryFile("w+b") as out, tempfile.TemporaryFile("w+b") as err:
-            pid = self._ask(
-                {"arguments": arguments, "cwd": str(cwd), "out": out.fileno(), "err": err.fileno(), "of": os.getpid()}
-            )
+            request = {"arguments": arguments, "cwd": str(cwd), "environment": {**os.environ, **ENVIRONMENT}}
+            pid = self._ask({**request, "out": out.fileno(), "err": err.fileno(), "of": os.getpid()})
             code = self._answer(timeout)
             if code is None:
                 os.kill(pid, signal.SIGKILL)
@@ -84,8 +83,8 @@ class Ready:
             self._server.wait(30)
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+def _settled() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(("HF_", "LD_", "PYTHON", "WORLD_SIZE"))}
 
 
 def _text(file: IO[bytes]) -> str:
@@ -107,6 +106,8 @@ def serve() -> None:
 
 def _be_the_program(request: dict[str, Any]) -> NoReturn:
     os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
     for stream, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"/proc/{request['of']}/fd/{request[name]}", os.O_WRONLY), stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
