@@ -225,14 +225,14 @@ def answers(
             nets[kind] = _reader(kind)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    said = {}
+    said = dict[str, np.ndarray]()
     try:
         with concurrent.futures.ThreadPoolExecutor(max(1, min(cores(), len(kinds)))) as pool:
             order = sorted(kinds, key=_LONGEST.index)
-            running = {kind: pool.submit(_learn, nets[kind], kind, data, READERS[kind] * steps, seed) for kind in order}
-            for kind in kinds:
-                said[kind] = running[kind].result()
-                progress(STAGE, len(said), len(kinds), kind)
+            running = {pool.submit(_learn, nets[kind], kind, data, READERS[kind] * steps, seed): kind for kind in order}
+            for done in concurrent.futures.as_completed(running):
+                said[running[done]] = done.result()
+                progress(STAGE, len(said), len(kinds), running[done])
     finally:
         torch.set_num_threads(before)
     return said
@@ -248,7 +248,7 @@ def f1(truth: np.ndarray, said: np.ndarray) -> np.ndarray:
 
 
 def check(
-    of: Store | Evidence, classes: Mapping[str, Sequence[str]], *, steps: int = 300, seed: int = 0, progress: Progress = silent
+    of: Store | Evidence, classes: Mapping[str, Sequence[str]], *, steps: int = 450, seed: int = 0, progress: Progress = silent
 ) -> list[dict[str, Any]]:
     """The evidence check's table, one row a finding of `classes` (class → findings).
 

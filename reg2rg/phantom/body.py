@@ -30,7 +30,7 @@ class Body:
     """The state of a drawing. Distances are mm, negative inside, on the box `chest`; shares are 0–1 on the whole canvas.
 
     `cavity`: the thoracic cavity; `floor`: positive below the diaphragm; `middle`: the mediastinum; `depth`: the lungs;
-    `muscle`, `belly`, `lung`: shares.
+    `muscle`, `belly`, `lung`: shares; `spared`: where no finding of another region may reach (`spare`).
     """
 
     def __init__(self, canvas: Canvas, plan: Plan) -> None:
@@ -45,6 +45,7 @@ class Body:
         self.lung = np.zeros(canvas.shape, dtype=np.float32)
         self.belly = np.zeros(canvas.shape, dtype=np.float32)
         self.muscle = np.zeros(canvas.shape, dtype=np.float32)
+        self.spared = np.zeros(canvas.shape, dtype=np.float32)
 
     def mm(self, point: Point) -> Point:
         """A point or radius of the average person, for this one."""
@@ -93,6 +94,15 @@ class Body:
 
     def _floor(self) -> np.ndarray:
         return (self.dome(self.chest) - self.canvas.at(self.chest)[2]) * np.float32(0.8)
+
+    def spare(self, patch: Patch) -> None:
+        """Keeps findings of lung and mediastinum out of a patch: what reached in would tell the organ's size or place."""
+        self.spared[patch.box] = np.maximum(self.spared[patch.box], patch.alpha)
+        self.lung[patch.box] *= 1 - patch.alpha
+
+    def outside(self, patch: Patch) -> Patch:
+        """The part of a patch that isn't spared."""
+        return Patch(patch.box, patch.alpha * (1 - self.spared[patch.box]))
 
     def mark_airway(self, patch: Patch) -> None:
         """Airways belong to no other region but, where they run through it, the mediastinum."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from .body import FAT, WATER, Body
 from .look import LOBES, Point
+from .plan import HEART_HEIGHT
 from .solids import BIT, Box, Patch, axes, turned
 
 AORTA: tuple[Point, ...] = (
@@ -37,6 +38,7 @@ BRONCHI: dict[str, tuple[tuple[Point, ...], tuple[float, ...]]] = {
     "left lower lobe": (((-36, -18, 12), (-48, -30, -10), (-62, -40, -34)), (5.5, 4.0)),
 }
 _WALL = 1.8
+_ENDS = 0.65  # what the round ends of sheaths and their overlaps add to a thin wall's tissue, taken off again (measured)
 _ESOPHAGUS: tuple[Point, ...] = ((0, -26, 230), (0, -30, 90), (-3, -32, 30), (-6, -34, -20), (-12, -30, -62), (-26, -10, -92))
 # The heart's chambers: offset and size as shares of its radii along its own axes.
 _CHAMBERS: tuple[tuple[Point, float], ...] = (
@@ -159,9 +161,10 @@ def heart_frame(body: Body) -> HeartFrame:
     size = body.person.heart * (big.size if big else 1.0)
     if body.look.scale_free:
         kx, ky, kz = body.person.scale
-        upright = 1 + (wet.size / (2 * 43 * kz) if wet else 0.0)
-        stretch = (kx * size, ky * size, kz * size * upright)
-        return HeartFrame(body.mm((-14, 22, -36)), (55, 40, 42), 0.0, stretch)
+        fluid = wet.size / HEART_HEIGHT if wet else 0.0
+        # A large heart grows forwards: the oesophagus behind it keeps its fat.
+        centre = body.mm((-14, 22 + 25 * (size - 1), -36))
+        return HeartFrame(centre, (55, 40, HEART_HEIGHT), 0.0, (kx * size, ky * size, kz * size + fluid))
     more = size - 1.0
     centre = body.mm((-17 - 26 * more, 25 + 6 * more, -28 + 26 * more))
     # An enlarged heart is rounder: its short axes grow more.
@@ -178,7 +181,9 @@ def _heart(body: Body, frame: HeartFrame) -> None:
     muscle = 60 + 0.25 * blood
     if body.look.scale_free:
         # Fat all round: what the rim mixes with must not depend on how far the heart reaches.
-        c.paint(frame.part(body, (0, 0, 0), (x + 6, y + 6, z + 6)), FAT)
+        fat = frame.part(body, (0, 0, 0), (x + 6, y + 6, z + 6))
+        c.paint(fat, FAT)
+        body.spare(fat)
     sac = body.clip(frame.part(body, (0, 0, 0), (x + frame.fluid, y + frame.fluid, z + frame.fluid)), room)
     others = 0xFFFF if body.look.scale_free else BIT["mediastinum"] | BIT["lung"] | BIT["pleura"] | BIT["abdomen"]
     c.paint(sac, WATER if frame.fluid else muscle, add=BIT["heart"], remove=others)
@@ -204,13 +209,27 @@ def airway(body: Body, points: Sequence[Point], radii: Sequence[float], wall: fl
 def _airways(body: Body) -> None:
     thick = body.has("Peribronchial thickening")
     wall, margin = _WALL + (thick.size if thick else 0.0), body.look.airway_margin
+    like = float(body.rng.uniform(*body.look.whole["Peribronchial thickening"][1:])) if margin else 0.0
     airway(body, body.path(_TRACHEA), (9.0, 9.0), 2.0)
     for name, (points, radii) in BRONCHI.items():
         lobar = "lobe" in name
+        if lobar and margin and not thick:
+            _sheath(body, name, margin, like)
         airway(body, body.path(points), radii, wall if lobar else 2.0, margin if lobar else 0.0)
     if margin:
         for lobe in ("right lower lobe", "left lower lobe"):
             _distal(body, lobe, margin)
+
+
+def _sheath(body: Body, name: str, margin: float, like: float) -> None:
+    """What runs beside a healthy bronchus, spread over twice its mask's margin: as much tissue as a wall thicker by `like` mm
+    would add. So a thick wall changes the detail, not the mean density that the whole volume shows.
+    """
+    points, radii = BRONCHI[name]
+    for patch, r in zip(body.canvas.tube(body.path(points), [r + 2 * margin for r in radii]), radii, strict=True):
+        thin = (r + _WALL) ** 2
+        share = _ENDS * ((r + _WALL + like) ** 2 - thin) / ((r + 2 * margin) ** 2 - thin)
+        body.canvas.paint(Patch(patch.box, patch.alpha * np.float32(share)), 40.0)
 
 
 def chain(lobe: str) -> list[Point]:
@@ -245,19 +264,25 @@ def _esophagus(body: Body) -> None:
 
 
 def _scale_free_esophagus(body: Body) -> None:
-    """A straight oesophagus with the stomach's entry as a bulb: in a hernia all of it ends above the diaphragm.
+    """A straight oesophagus with the stomach's entry as a bulb: in a hernia all of it lies higher, the bulb in the chest.
 
-    Only its reach tells a hernia; resized to its own box it looks the same.
+    Only its place tells a hernia: its length doesn't depend on it, and it has the same fat around it all along.
     """
     c, hernia = body.canvas, body.has("Hiatal hernia")
-    top, bottom = 108.0, -104.0 + (hernia.size if hernia else 0.0)
-    stretch = (top - bottom) / 212.0
-    others = BIT["lung"] | BIT["pleura"] | BIT["abdomen"]
     kx, ky, kz = body.person.scale
-    for patch in (
-        c.capsule(body.mm((0, -30, top)), body.mm((-8, -38, bottom + 16 * stretch)), 8.0 * (kx + ky) / 2),
-        c.ellipsoid(body.mm((-8, -38, bottom + 16 * stretch)), (18 * kx, 14 * ky, 16 * kz * stretch)),
-    ):
+    bottom = -104.0 + (hernia.size / kz if hernia else 0.0)
+    top = bottom + float(body.rng.uniform(140, 160))
+    others = BIT["lung"] | BIT["pleura"] | BIT["abdomen"]
+
+    def solids(grow: float) -> tuple[Patch, Patch]:
+        bulb = body.mm((8, -46, bottom + 16))
+        tube = c.capsule(body.mm((8, -44, top)), bulb, 8.0 * (kx + ky) / 2 + grow)
+        return tube, c.ellipsoid(bulb, (16 * kx + grow, 10 * ky + grow, 16 * kz + grow))
+
+    for patch in solids(5.0):
+        c.paint(patch, FAT)
+        body.spare(patch)
+    for patch in solids(0.0):
         c.paint(patch, 42.0, add=BIT["esophagus"], remove=others)
 
 

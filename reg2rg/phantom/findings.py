@@ -42,9 +42,9 @@ def _medical_material(body: Body, finding: Finding) -> None:
             for outer, inner in zip(c.tube(course, (radius,) * 3), c.tube(course, (radius - 4,) * 3), strict=True)
         ]
         for outer, _ in shell:
-            c.paint(outer, 1500.0, add=BIT["mediastinum"], remove=BIT["lung"] | BIT["pleura"])
+            c.paint(body.outside(outer), 1500.0, add=BIT["mediastinum"], remove=BIT["lung"] | BIT["pleura"])
         for _, inner in shell:
-            c.paint(inner, body.person.blood)
+            c.paint(body.outside(inner), body.person.blood)
         return
     course = body.path(((24, 20, 114), (22, 8, 92), (22, 10, 50), (19, 14, 14), (14, 16, 2)))
     for patch in c.tube(course, (finding.size / 2,) * 4):
@@ -64,7 +64,7 @@ def _arterial(body: Body, finding: Finding) -> None:
     for share, angle, _, radius in finding.spots:
         x, y, z = _along(course, share)
         patch = body.canvas.ellipsoid((x + out * np.cos(angle), y + out * np.sin(angle), z), (radius,) * 3)
-        body.canvas.paint(patch, _CALCIUM, add=BIT["mediastinum"], remove=BIT["lung"])
+        body.canvas.paint(body.outside(patch), _CALCIUM, add=BIT["mediastinum"], remove=BIT["lung"])
 
 
 def _coronary(body: Body, finding: Finding) -> None:
@@ -81,7 +81,7 @@ def _coronary(body: Body, finding: Finding) -> None:
 def _nodes(body: Body, finding: Finding) -> None:
     for x, y, z, radius in finding.spots:
         patch = body.canvas.ellipsoid((x, y, z), (radius, radius, 1.1 * radius))
-        body.canvas.paint(patch, 110.0, add=BIT["mediastinum"], remove=BIT["lung"])
+        body.canvas.paint(body.outside(patch), 110.0, add=BIT["mediastinum"], remove=BIT["lung"])
 
 
 def _hernia(body: Body, finding: Finding) -> None:
@@ -163,7 +163,8 @@ def _mosaic(body: Body, finding: Finding) -> None:
     c, box = body.canvas, body.chest
     k = np.float32(np.pi / finding.size)
     u, v, w = (np.sin(axis * k + np.float32(body.rng.uniform(0, 6.28))) for axis in c.at(box))
-    c.hu[box] += np.clip(u * v * w * 8, -1, 1) * np.float32(body.look.mosaic_hu) * body.lung[box]
+    cells = np.clip(u * v * w * 8, -1, 1) * np.float32(body.look.mosaic_hu)
+    c.hu[box] += (cells + np.float32(body.look.mosaic_shift)) * body.lung[box]
 
 
 def _septa(body: Body, finding: Finding) -> None:

@@ -19,6 +19,7 @@ from .look import COMPANIONS, EVIDENCE, LOBES, LOOKS, ORDER, STATIONS, Lobar, Lo
 
 Spots = tuple[tuple[float, float, float, float], ...]
 CAUSES = ("Consolidation", "Lung opacity")
+HEART_HEIGHT = 42.0  # half of it, average person, strict profile, mm
 SEVERITIES = ("mild", "moderate", "severe")
 
 
@@ -111,6 +112,8 @@ def plan_study(seed: int, index: int, profile: Profile = "demo") -> Plan:
     rng, look = stream(seed, index, 1), LOOKS[profile]
     person = _person(rng, look)
     names = _draw_names(rng, look)
+    if look.scale_free:
+        person = _matched(person, names, look)
     placed = {name: _place(rng, name, person, look) for name in FINDINGS if name in names}
     silent = look.nodes_need_cause and not any(cause in names for cause in CAUSES)
     distractors = [placed.pop("Lymphadenopathy")] if silent and "Lymphadenopathy" in placed else []
@@ -122,8 +125,7 @@ def plan_study(seed: int, index: int, profile: Profile = "demo") -> Plan:
 
 
 def _person(rng: np.random.Generator, look: Look) -> Person:
-    size = rng.uniform(*look.person)
-    kx, ky, kz = (float(size * rng.uniform(0.97, 1.03)) for _ in range(3))
+    kx, ky, kz = _scale(rng, look)
     thyroid = bool(rng.random() >= 0.3)
     # The thyroid is absent because the scan starts below it: the body lies higher in the field of view.
     lift = rng.uniform(-10, 4) if thyroid else 192 - 132 * kz + rng.uniform(4, 12)
@@ -135,9 +137,46 @@ def _person(rng: np.random.Generator, look: Look) -> Person:
         shift=(float(rng.uniform(-8, 8)), float(rng.uniform(-8, 8)), float(lift)),
         blood=float(rng.uniform(150, 240) if rng.random() < 0.6 else rng.uniform(40, 60)),
         lung=float(rng.uniform(*look.lung)),
-        heart=float(rng.uniform(0.93, 1.05)),
+        heart=float(rng.uniform(*look.heart)),
         thyroid=thyroid,
     )
+
+
+def _scale(rng: np.random.Generator, look: Look) -> Point:
+    """A person's size against the average; in the strict profile people differ in build too, and extremes are rare.
+
+    Were they not, a heart's height beside its width would tell fluid; were they not rare, a very large heart would tell
+    itself.
+    """
+    if not look.scale_free:
+        size = rng.uniform(*look.person)
+        x, y, z = (float(size * rng.uniform(0.97, 1.03)) for _ in range(3))
+        return x, y, z
+    low, high = look.person
+    size, slim = rng.triangular(low, (low + high) / 2, high), float(np.exp(rng.triangular(-0.14, 0, 0.14)))
+    x, y, z = (float(size * k * rng.uniform(0.97, 1.03)) for k in (1 / slim, 1 / slim, slim))
+    return x, y, z
+
+
+def _matched(person: Person, names: set[str], look: Look) -> Person:
+    """The same person, smaller by half of what the heart's findings add to the heart, within the bounds of a body.
+
+    A large heart in mm is then a large person's about as often as a sick one's, so that a crop which tells its size in voxels
+    doesn't tell the finding: that takes the thorax beside it.
+    """
+    big = sum(look.whole["Cardiomegaly"][1:]) / 2 if "Cardiomegaly" in names else 1.0
+    tall = big + (sum(look.whole["Pericardial effusion"][1:]) / 2 if "Pericardial effusion" in names else 0.0)
+    x, y, z = (min(max(k / b**0.5, 0.62), 1.2) for k, b in zip(person.scale, (big, big, tall), strict=True))
+    # who has no thyroid in view lies so high that the scan starts below it
+    lift = 0.0 if person.thyroid else 132 * (person.scale[2] - z)
+    return dataclasses.replace(person, scale=(x, y, z), shift=(*person.shift[:2], person.shift[2] + lift))
+
+
+def _unit(name: str, person: Person, look: Look) -> float:
+    """What the strict profile states as a share, in mm: fluid of the heart's half height, a hernia of the average body's mm."""
+    if look.scale_free and name == "Pericardial effusion":
+        return HEART_HEIGHT * person.scale[2] * person.heart
+    return person.scale[2] if look.scale_free and name == "Hiatal hernia" else 1.0
 
 
 def _draw_names(rng: np.random.Generator, look: Look) -> set[str]:
@@ -179,7 +218,7 @@ def _place(rng: np.random.Generator, name: str, person: Person, look: Look) -> F
         spots = _calcium(rng, look)
     else:
         side, low, high = look.whole[name]
-        size = low + (high - low) * strength
+        size = (low + (high - low) * strength) * _unit(name, person, look)
         if name == "Pleural effusion":
             side = str(rng.choice(["right", "left", "both"]))
     size = round(2 * max((s[3] for s in spots), default=size / 2), 2)

@@ -122,7 +122,7 @@ def test_a_strict_heart_in_mm_tells_no_finding_but_beside_the_thorax_it_does() -
     assert _best_f1(tall / wide, sick["Pericardial effusion"]) > 0.99
     for name, told in (("Cardiomegaly", volume), ("Pericardial effusion", height), ("Pericardial effusion", height / x / wide)):
         always = _best_f1(np.zeros(len(plans)), sick[name])
-        assert _best_f1(told, sick[name]) < always + 0.25, name
+        assert _best_f1(told, sick[name]) < always + 0.2, name
 
 
 def _best_f1(score: np.ndarray, truth: np.ndarray) -> float:
