@@ -41,7 +41,7 @@ def command(
     profile: Annotated[Literal["demo", "strict"], typer.Option(help="Profile of the phantoms.")] = "strict",
     max_steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Training and pretraining steps of each row; default: 300 on phantoms, else the recipe's."),
+        typer.Option(min=1, help="Training and pretraining steps of each row; default: 250 on phantoms, else the recipe's."),
     ] = None,
     set_: SetOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Rows that are trained at the same time; they share the cores.")] = 1,
@@ -58,7 +58,7 @@ def command(
     from ..bench.plan import Wish, make_plan
 
     phantom = data == "phantom"
-    steps = max_steps or (300 if phantom else None)
+    steps = max_steps or (250 if phantom else None)
     changes: dict[str, Any] = {"training": {"max_steps": steps}, "pretraining": {"max_steps": steps}} if steps else {}
     chosen: dict[str, Any] = {"volume_encoder": volume_encoder, "geometry_encoder": geometry_encoder}
     chosen["decoder"] = decoder_change(decoder) if decoder else None
