@@ -28,7 +28,7 @@ from .tables import as_csv, as_latex, as_markdown
 from .together import RANK, WORLD
 
 DRAWS = 1000
-STEPS = 250  # of the evidence check
+STEPS, TRIAL = 450, 100  # of the evidence check; and how few steps a row has where the bench is only tried
 
 
 def bench(
@@ -53,8 +53,8 @@ def bench(
         return {}, traces
     document = _document(plan, place, store, failed, list(notes), progress)
     if document["classes"] and document["rows"]:
-        steps = [row.recipe.pretraining.max_steps or STEPS for row in plan.rows]
-        document["evidence"] = _evidence(place, store, document["classes"], min(STEPS, *steps), progress)
+        few = min(row.recipe.pretraining.max_steps or STEPS for row in plan.rows)
+        document["evidence"] = _evidence(place, store, document["classes"], few if few < TRIAL else STEPS, progress)
     if not document["rows"]:
         raise UserError(f"every row failed; the first: {next(iter(failed.values()))}", out)
     write_results(out, document)
