@@ -1,7 +1,7 @@
 """Runs a bench: encoders, then every run in a process of its own, then the scores; what is there already is kept.
 
-A run that fails is a line under "failures" and stops no other; the same command goes on after a kill. `bench.json` is written
-as soon as anything is done, and the tables, the page and the CSV beside it at the end.
+A run that fails is a line under "failures" and stops no other; the same command goes on after a kill. At the end stand
+bench.json, the tables, the CSV and the page.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..progress import Progress, silent
 from . import paper
 from .evidence import check
 from .jobs import Ended, Job, run_jobs
-from .plan import Plan, Row, encoders
+from .plan import Plan, Row, encoder_key, encoders
 from .row import Place, finished, make_encoder, make_run
 from .scores import Measured, differences, measure, over_seeds
 from .tables import as_csv, as_latex, as_markdown
@@ -42,13 +42,7 @@ def bench(
     store, out = Store(place.store), place.out
     for split in ("train", place.split):
         store.chosen(split)
-    failed, traces = dict[str, str](), list[str]()
-    for stage, tasks in _stages(plan, place):
-        for number, ended in enumerate(_work(tasks, jobs, progress), start=1):
-            progress(stage, number, len(tasks), ended.job.name)
-            if ended.error:
-                failed[ended.job.arguments[1].run] = ended.error
-                traces += [ended.trace] if ended.trace else []
+    failed, traces = _train(plan, place, jobs, progress)
     if RANK != 0:
         return {}, traces
     document = _document(plan, place, store, failed, list(notes), progress)
@@ -70,12 +64,30 @@ def write_results(out: Path, document: Mapping[str, Any]) -> None:
     write_bench_page(out / "page.html", document)
 
 
-def _stages(plan: Plan, place: Place) -> Iterator[tuple[str, list[Job]]]:
-    """What is left to do: encoders first, since several runs may need the same."""
-    runs = [row for row in plan.runs.values() if finished(place, row) is None]
+def _train(plan: Plan, place: Place, jobs: int, progress: Progress) -> tuple[dict[str, str], list[str]]:
+    """Does what is left, encoders first, since several runs may need the same; gives run → error, and tracebacks.
+
+    Runs whose encoder failed aren't tried: they failed for its reason.
+    """
+    left = [row for row in plan.runs.values() if finished(place, row) is None]
+    failed, traces = dict[str, str](), list[str]()
     if place.pretrained:
-        yield "Encoders", [_job(make_encoder, place, row) for row in encoders(runs).values()]
-    yield "Runs", [_job(make_run, place, row) for row in runs]
+        ended = _stage("Encoders", [_job(make_encoder, place, row) for row in encoders(left).values()], jobs, progress)
+        broken = {encoder_key(e.job.arguments[1].recipe): e.error for e in ended if e.error}
+        failed = {row.run: broken[key] for row in left if (key := encoder_key(row.recipe)) in broken}
+        traces = [e.trace for e in ended if e.trace]
+    wanted = [_job(make_run, place, row) for row in left if row.run not in failed]
+    ended = _stage("Runs", wanted, jobs, progress)
+    failed |= {e.job.arguments[1].run: e.error for e in ended if e.error}
+    return failed, [*traces, *(e.trace for e in ended if e.trace)]
+
+
+def _stage(name: str, tasks: Sequence[Job], jobs: int, progress: Progress) -> list[Ended]:
+    ended = []
+    for each in _work(tasks, jobs, progress):
+        ended.append(each)
+        progress(name, len(ended), len(tasks), each.job.name)
+    return ended
 
 
 def _job(work: Any, place: Place, row: Row) -> Job:

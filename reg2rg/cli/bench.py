@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .console import emit_json, progress_bar, say, show_table
-from .options import EncoderOption, GeometryOption, SetOption, decoder_change, pairs
+from .options import EncoderOption, GeometryOption, SetOption, check_plugins, decoder_change, pairs
 
 if TYPE_CHECKING:
     from ..bench.plan import Plan
@@ -74,6 +74,8 @@ def command(
         small=phantom,
     )
     plan = make_plan(wish)
+    for row in plan.runs.values():
+        check_plugins(row.recipe)
     folders = {name: Path(str(folder)) for name, folder in pairs(init, "--init").items()}
     if dry_run:
         _foresee(plan, _place(data, out, folders, split), studies, profile, jobs, as_json)

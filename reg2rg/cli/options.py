@@ -44,7 +44,6 @@ def load_recipe(
 ) -> Recipe:
     """The recipe with the command's options laid over it, then the `--set` values. Names of plugins are checked."""
     from .. import recipe as recipes
-    from ..plugins import registry
 
     changes: dict[str, Any] = {}
     if volume_encoder:
@@ -60,12 +59,19 @@ def load_recipe(
         if given:
             changes[section] = given
     recipe = recipes.load(name, changes, sets or ())
+    check_plugins(recipe)
+    return recipe
+
+
+def check_plugins(recipe: Recipe) -> None:
+    """Raises UserError with near names where no plugin has a name that the recipe uses."""
+    from ..plugins import registry
+
     registry().find("volume-encoder", recipe.volume_encoder.name)
     registry().find("adapter", recipe.adapter.name)
     registry().find("decoder", recipe.decoder.name)
     if recipe.geometry_encoder is not None:
         registry().find("geometry-encoder", recipe.geometry_encoder.name)
-    return recipe
 
 
 def decoder_change(decoder: str) -> dict[str, Any]:

@@ -144,6 +144,7 @@ def test_bench_faults(tmp_path: Path, reg2rg: Run) -> None:
         (["--ablate", "ldf"], "lfd"),
         ([], "nothing to compare"),
         (["--methods", "tinny"], "tiny"),
+        (["--ablate", "lfd", "--volume-encoder", "vit3"], "vit3d"),
     ):
         done = reg2rg("bench", "--out", tmp_path / "out", *options)
         assert done.returncode in (1, 2) and words in done.stderr and "Traceback" not in done.stderr
