@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -26,6 +28,21 @@ def side_by_side(work: Callable[[T], object], items: Iterable[T], threads: int) 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, items):
             pass
+
+
+def be_a_worker() -> None:
+    """In a spawned process: Ctrl-C is the parent's to handle, and a worker whose parent is killed ends too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def share(items: Sequence[T], shard: str) -> list[T]:

@@ -89,3 +89,10 @@ def write_dicom(
         data.save_as(folder / name, enforce_file_format=True)
         paths.append(folder / name)
     return paths
+
+
+def scans(folder: Path, *names: str) -> Path:
+    """A folder with a volume of each name."""
+    for i, name in enumerate(names):
+        write_nifti(folder / f"{name}.nii.gz", hu_array(seed=i))
+    return folder

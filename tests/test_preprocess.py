@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import samples_segmenter
-from samples_ct import hu_array, write_bits, write_dicom, write_nifti
+from samples_ct import hu_array, scans, write_bits, write_dicom, write_nifti
 
 from reg2rg import plugins
 from reg2rg.data.store import Store, temporary
@@ -30,12 +30,6 @@ def segmenters(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     yield
     sys.modules.pop("tested_segmenters", None)
     plugins.registry.cache_clear()
-
-
-def scans(folder: Path, *names: str) -> Path:
-    for i, name in enumerate(names):
-        write_nifti(folder / f"{name}.nii.gz", hu_array(seed=i))
-    return folder
 
 
 def run(source: Path, out: Path, **options: Any) -> Summary:

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..progress import Progress, silent
-from ..shares import cores
+from ..shares import be_a_worker, cores
 
 _EVERY = 0.2  # seconds between two words of progress from one job
 
@@ -109,8 +108,7 @@ def _death(code: int | None) -> str:
 
 def _work(job: Job, threads: int, line: Connection) -> None:
     """In the job's process: works, tells of it, and says how it ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its jobs
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    be_a_worker()
     error, trace = "", ""
     try:
         _use(threads)
@@ -128,13 +126,6 @@ def _use(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-
-
-def _follow_parent() -> None:
-    """A job whose parent was killed ends too."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        wait_for([parent.sentinel])
-        os._exit(1)
 
 
 def peak_mib() -> float:

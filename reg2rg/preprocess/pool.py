@@ -10,15 +10,13 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait as wait_for
 
 from ..errors import UserError
+from ..shares import be_a_worker
 from .study import Job, Outcome
 from .tries import TRIES, Counted, Work, died
 
@@ -140,7 +138,7 @@ def _lanes(work: Work, jobs: list[Job], lanes: int) -> Iterator[tuple[Job, Outco
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of spawned processes that is gone, work and all, when the block is left by an error."""
-    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
+    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=be_a_worker)
     try:
         yield executor
     except BaseException:
@@ -151,18 +149,6 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
             process.join()
         raise
     executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _start() -> None:
-    """In each worker: Ctrl-C is the parent's to handle, and a worker whose parent was killed ends too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    if (parent := multiprocessing.parent_process()) is not None:
-        wait_for([parent.sentinel])
-        os._exit(1)
 
 
 @contextlib.contextmanager

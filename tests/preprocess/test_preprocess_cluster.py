@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import samples_segmenter
-from samples_ct import hu_array, write_nifti
+from samples_ct import scans
 from scale_cluster import Cluster, cluster
 
 from reg2rg import plugins
@@ -39,12 +39,6 @@ def segmenters(package: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     yield
     sys.modules.pop("tested_segmenters", None)
     plugins.registry.cache_clear()
-
-
-def scans(folder: Path, *names: str) -> Path:
-    for i, name in enumerate(names):
-        write_nifti(folder / f"{name}.nii.gz", hu_array(seed=i))
-    return folder
 
 
 def seen(folder: Path) -> str:
