@@ -229,3 +229,31 @@ def test_the_deepspeed_file_is_zero_2_in_bfloat16(stubs: Path, monkeypatch: pyte
     settings = made.deepspeed_config
     assert (made.zero_stage, settings["gradient_accumulation_steps"], settings["gradient_clipping"]) == (2, 1, 1.0)
     assert settings["torch_autocast"] == {"enabled": True, "dtype": "bfloat16"} and not settings["bf16"]["enabled"]
+
+
+_ENDED = """
+import atexit, sys
+import torch
+from reg2rg.cli import app
+
+class Left:
+    def __del__(self):
+        print("the interpreter was ended")
+
+left = Left()
+left.itself = left  # freed by nothing but the interpreter's end
+torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=0, world_size=1)
+atexit.register(print, "registered for the end")
+app.run(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(("given", "code"), [(["recipes", "list"], 0), (["recipes", "show", "nothing"], 1)])
+def test_a_joined_process_leaves_without_ending_its_interpreter(tmp_path: Path, given: list[str], code: int) -> None:
+    """The threads of the connection can abort it there. What is registered for the end is done, and the output is whole."""
+    command = [sys.executable, "-c", _ENDED, str(tmp_path / "meeting"), *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == code, done.stderr
+    assert ("radfm" in done.stdout) == (code == 0)
+    assert "registered for the end" in done.stdout
+    assert ("the interpreter was ended" in done.stdout) == (code != 0)

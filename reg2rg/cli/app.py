@@ -6,6 +6,7 @@ the overview needs none of them.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import os
@@ -103,6 +104,10 @@ def run(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|peft")  # for those who write these two
     try:
         app(args=arguments, prog_name="reg2rg")
+    except SystemExit as ended:
+        if not ended.code:
+            _leave_others()
+        raise
     except UserError as error:
         if debug:
             raise
@@ -123,3 +128,22 @@ def run(arguments: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         sys.exit(EXIT_FAILED)
+
+
+def _leave_others() -> None:
+    """Ends this process, after success, where it trained together with others; returns where it worked alone.
+
+    The threads of the connection can't be stopped (torch keeps it alive once a model was wrapped for it), and one of them that
+    still wants the interpreter while that ends aborts the process. So the interpreter isn't ended: only what was registered
+    for its end is done. After a failure there is no success to lose, and leaving in order could wait for others for ever.
+    """
+    if "torch.distributed" not in sys.modules:
+        return
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
