@@ -14,7 +14,7 @@ import numpy as np
 
 from ..anatomy import FINDINGS
 from ..contracts import GroundedReport
-from ..evaluate.bootstrap import LEVEL, Block, combined, samples
+from ..evaluate.bootstrap import LEVEL, Block, samples
 from ..evaluate.choice import Named
 from ..evaluate.evaluation import collect
 from ..evaluate.paired import interval
@@ -61,7 +61,7 @@ def measure(
             blocks.append(_by_class(block, name, findings))
             numbers[CLASS + name] = ("class", name), "f1"
     at_random = samples(blocks, draws, seed=0)
-    whole = {b.key: combined(b.combine, b.statistics.sum(axis=0)) for b in blocks}
+    whole = {b.key: b.values() for b in blocks}
     found = {n: at for n, at in numbers.items() if at[0] in whole and np.isfinite(whole[at[0]].get(at[1], np.nan))}
     values = {name: float(whole[key][number]) for name, (key, number) in found.items()}
     return Measured(values, {name: at_random[key][number] for name, (key, number) in found.items()})

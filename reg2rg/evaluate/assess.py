@@ -11,7 +11,7 @@ from .choice import Named
 from .evaluation import chosen, evaluate
 from .examples import examples
 from .floors import ALWAYS, floors, floors_without_train, shuffled_row
-from .labels import matched, remembering
+from .labels import distinct, matched, remembering
 from .paired import comparison
 from .reading import ReportsFile
 from .training import Train
@@ -39,7 +39,7 @@ def assess(
         found = evaluate(file.reports, metrics=metrics, progress=progress, **settings)
         found["excluded"] = {**file.excluded, **found["excluded"], **_unlabelled(file, settings.get("labels"))}
         found["notes"] = [*file.notes, *(train.notes if train else _NO_TRAIN)]
-        found["distinct_references"] = len({r.reference for r in file.reports if r.reference.strip()})
+        found["distinct_references"] = distinct(r.reference for r in file.reports if r.reference.strip())
         found["settings"]["reports"] = file.source
         progress("floors", 0, 1)
         _add_floors(found, file, train, metrics, settings)

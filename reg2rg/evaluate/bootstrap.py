@@ -13,21 +13,28 @@ from typing import Any
 
 import numpy as np
 
+from .statistics import Statistics
+
 Combine = Callable[[np.ndarray], Mapping[str, Any]]
 LEVEL = (2.5, 97.5)
-_AT_ONCE = 100  # resamples drawn together: 25,000 studies then take 20 MB
+_AT_ONCE = 100  # resamples drawn together, fewer where the studies are many:
+_CELLS = 1_000_000  # so many numbers of a draw are in memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Block:
-    """One metric of one set of studies: `statistics` float64 (n, k), `combine` (..., k) → name → (...).
+    """One metric of one set of studies: `statistics` (n, k), `combine` (..., k) → name → (...).
 
     A study that the metric doesn't concern has a row of zeros. `key` says what the block is of, e.g. ("metrics", "bleu").
     """
 
     key: tuple[str, ...]
-    statistics: np.ndarray
+    statistics: Statistics
     combine: Combine
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Every number over all studies."""
+        return combined(self.combine, self.statistics.sum())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,19 +62,19 @@ def draw_counts(n: int, draws: int, generator: np.random.Generator) -> np.ndarra
     return np.bincount(picks.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float64)
 
 
-def resampled_sums(statistics: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Sums (draws, K) of resampled rows of `statistics` (n, K); the same for the same n, draws and seed."""
-    return sums_of_each([statistics], draws, seed)[0]
+def sums_of_each(parts: Sequence[Statistics], draws: int, seed: int) -> list[np.ndarray]:
+    """Sums (draws, K) of each one's resampled rows, all of the same n studies by the same draws.
 
-
-def sums_of_each(parts: Sequence[np.ndarray], draws: int, seed: int) -> list[np.ndarray]:
-    """`resampled_sums` of several arrays of the same n rows by the same draws, without a copy of them side by side."""
+    They are the same for the same n, draws and seed.
+    """
     generator = np.random.default_rng(seed)
     sums = [np.zeros((draws, part.shape[1])) for part in parts]
-    for start in range(0, draws, _AT_ONCE):
-        counts = draw_counts(len(parts[0]), min(_AT_ONCE, draws - start), generator)
+    n = parts[0].shape[0]
+    at_once = max(1, min(_AT_ONCE, _CELLS // max(n, 1)))
+    for start in range(0, draws, at_once):
+        counts = draw_counts(n, min(at_once, draws - start), generator)
         for found, part in zip(sums, parts, strict=True):
-            np.matmul(counts, part, out=found[start : start + len(counts)])
+            found[start : start + len(counts)] = part.sums(counts)
     return sums
 
 
@@ -93,7 +100,7 @@ def estimate(blocks: Sequence[Block], ci: int, seed: int) -> dict[tuple[str, ...
     resamples = samples(blocks, ci, seed)
     found = {}
     for block in blocks:
-        values = combined(block.combine, block.statistics.sum(axis=0))
+        values = block.values()
         drawn = resamples[block.key]
         found[block.key] = {name: _estimate(float(value), drawn.get(name)) for name, value in values.items()}
     return found

@@ -14,6 +14,7 @@ import numpy as np
 from ..anatomy import FINDINGS
 from .bootstrap import Block
 from .recognition import ratio
+from .statistics import Rows
 
 KINDS = ("precision", "recall", "f1")
 AVERAGES = ("micro", "macro", "weighted", "samples")
@@ -70,9 +71,9 @@ def crg(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, exams: np.ndarray) -> np
         return np.divide(upper, 2 * upper - (reward * tp - reward * fn - fp))
 
 
-def block(predicted: np.ndarray, truth: np.ndarray, key: tuple[str, ...] = ("clinical",)) -> Block:
-    """The clinical block of the bootstrap."""
-    return Block(key, statistics(predicted, truth), combine)
+def block(predicted: np.ndarray, truth: np.ndarray, n: int | None = None, places: np.ndarray | None = None) -> Block:
+    """The clinical block of the bootstrap; the labels are those of the studies at `places` among n, or of all."""
+    return Block(("clinical",), Rows(statistics(predicted, truth), n, places), combine)
 
 
 def summary(scores: Mapping[str, Any], truth: np.ndarray) -> dict[str, Any]:

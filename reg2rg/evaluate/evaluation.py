@@ -5,22 +5,22 @@ Each metric becomes a block of statistics over the same studies; one bootstrap s
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..anatomy import REGIONS
-from ..contracts import GroundedReport
 from ..errors import EXIT_USAGE, UserError, suggest
 from ..plugins import registry, resolve
 from ..progress import Progress, silent
 from . import clinical, length, recognition
 from .bootstrap import Block, Estimate, estimate
 from .choice import Choice, Named
-from .labels import label_texts, matched
-from .regional import Part, referenced, regional, written
+from .labels import distinct, label_reports, label_texts, matched
+from .regional import Part, Texts, region_texts, regional
+from .shelf import Reports, View
+from .statistics import Rows
 
 PARTS = ("clinical", "recognition", "length")
 DEFAULT = ("bleu", "meteor", "rouge", "cider", *PARTS)
@@ -28,7 +28,7 @@ Estimates = Mapping[tuple[str, ...], Mapping[str, Estimate]]
 
 
 def evaluate(
-    reports: Sequence[GroundedReport],
+    reports: Reports,
     *,
     metrics: Sequence[Named] = (),
     labels: Mapping[str, Mapping[str, int]] | None = None,
@@ -63,7 +63,7 @@ def evaluate(
 
 
 def collect(
-    reports: Sequence[GroundedReport],
+    reports: Reports,
     names: Sequence[Named],
     *,
     labels: Mapping[str, Mapping[str, int]] | None = None,
@@ -93,30 +93,35 @@ class _Run:
 
     def __init__(
         self,
-        reports: Sequence[GroundedReport],
+        reports: Reports,
         labels: Mapping[str, Mapping[str, int]] | None,
         labeler: Choice,
         progress: Progress = silent,
     ) -> None:
-        truths = matched([r.study for r in reports], labels) if labels is not None else [None] * len(reports)
-        usable = [i for i, r in enumerate(reports) if r.reference.strip() or truths[i] is not None]
+        facts = [(r.study, bool(r.reference.strip())) for r in reports]
+        truths = matched([study for study, _ in facts], labels) if labels is not None else [None] * len(facts)
+        usable = [i for i, (_, told) in enumerate(facts) if told or truths[i] is not None]
         if not usable:
             where = "nor is it in the labels" if labels is not None else "so there is nothing to score against"
             raise UserError(f"no report has a reference text, {where}", fix="Name the column with --reference-column.")
-        self.studies = [reports[i] for i in usable]
+        every = len(usable) == len(facts)
+        self.studies: Reports = reports if every else View(reports, np.array(usable))
         self.truths = [truths[i] for i in usable]
         self.labels, self.labeler, self.progress = labels, labeler, progress
-        self.texts = [i for i, r in enumerate(self.studies) if r.reference.strip()]
+        self.texts = np.flatnonzero([facts[i][1] for i in usable])
         self.blocks: list[Block] = []
         self.by_region = True
         self.skipped: dict[str, str] = {}
         self.excluded: dict[str, Any] = {}
-        if dropped := sorted({r.study for r in reports} - {r.study for r in self.studies}):
-            self.excluded["no reference"] = {"n": len(reports) - len(usable), "studies": dropped[:20]}
+        if not every:
+            dropped = sorted({study for study, _ in facts} - {facts[i][0] for i in usable})
+            self.excluded |= {"no reference": {"n": len(facts) - len(usable), "studies": dropped[:20]}} if dropped else {}
         self.confusion: recognition.Confusion | None = None
         self.truth = np.zeros((0, 18), dtype=np.uint8)
+        self.lengths: tuple[np.ndarray, np.ndarray] | None = None
         self.regions: dict[str, dict[str, int]] = {}
         self.regional: list[Part] = []
+        self._region_texts: dict[str, Texts] | None = None
 
     def add(self, choice: Choice) -> None:
         """Adds the blocks of one group or plugin."""
@@ -127,39 +132,36 @@ class _Run:
         except UserError as error:
             self.skipped[choice.name] = str(error)
 
-    def _spread(self, rows: np.ndarray, places: Sequence[int]) -> np.ndarray:
-        spread = np.zeros((len(self.studies), rows.shape[1]))
-        spread[list(places)] = rows
-        return spread
-
-    def _scored(self) -> list[GroundedReport]:
-        if not self.texts:
+    def _scored(self) -> Reports:
+        if not len(self.texts):
             raise UserError("no report has a reference text")
-        return [self.studies[i] for i in self.texts]
+        return self._at(self.texts)
+
+    def _at(self, places: np.ndarray) -> Reports:
+        return self.studies if len(places) == len(self.studies) else View(self.studies, places)
 
     def _length(self) -> None:
-        block = length.block(self._scored())
-        self.blocks.append(dataclasses.replace(block, statistics=self._spread(block.statistics, self.texts)))
+        self.lengths = length.lengths(self._scored())
+        self.blocks.append(length.block(*self.lengths, len(self.studies), self.texts))
 
     def _recognition(self) -> None:
-        pairs = [recognition.named_pairs(r) for r in self.studies]
-        if not any(name for study in pairs for _, name in study):
+        found = recognition.confusion(map(recognition.named_pairs, self.studies))
+        if not found.named:
             raise UserError("no section says which region it names")
-        self.confusion = recognition.confusion(pairs)
-        self.blocks.append(recognition.block(self.confusion))
+        self.confusion = found
+        self.blocks.append(recognition.block(found))
 
     def _clinical(self) -> None:
         if self.labels is None:
             places = self.texts
-            truth = label_texts([self.studies[i].reference for i in places], self.labeler, self.progress)
+            predicted, truth = label_reports(self._at(places), self.labeler, self.progress)
         else:
-            places = [i for i, row in enumerate(self.truths) if row is not None]
-            if not places:
+            places = np.array([i for i, row in enumerate(self.truths) if row is not None], dtype=np.int64)
+            if not len(places):
                 raise UserError("no report's id is in the labels")
             truth = clinical.label_matrix([row for row in self.truths if row is not None])
-        predicted = label_texts([self.studies[i].report for i in places], self.labeler, self.progress)
-        block = clinical.block(predicted, truth)
-        self.blocks.append(dataclasses.replace(block, statistics=self._spread(block.statistics, places)))
+            [predicted] = label_reports(self._at(places), self.labeler, self.progress, ("report",))
+        self.blocks.append(clinical.block(predicted, truth, len(self.studies), places))
         self.truth = truth
         if self.by_region:
             self._regional()
@@ -168,21 +170,20 @@ class _Run:
         truths = self.truths if self.labels is not None else None
         self.regional = regional(self.studies, truths, lambda texts: label_texts(texts, self.labeler, self.progress))
         for part in self.regional:
-            self._region(part.region)
+            found = self._texts().get(part.region)
+            self._count(part.region, found)
             self.regions.setdefault(part.region, {"n": 0, "missing": 0})
             self.blocks.append(part.block(len(self.studies)))
 
     def _metric(self, choice: Choice) -> None:
         metric = resolve("metric", choice.name, choice.options, progress=self.progress)
         self._metric_block(("metrics", choice.name), metric, self._scored(), self.texts)
-        for region in REGIONS if self.by_region else ():
-            places, reports = self._region(region)
-            if places:
-                self._metric_block(("per_region", region, choice.name), metric, reports, places)
+        for region, found in self._texts().items() if self.by_region else ():
+            self._count(region, found)
+            if len(found.places):
+                self._metric_block(("per_region", region, choice.name), metric, found.reports, found.places)
 
-    def _metric_block(
-        self, key: tuple[str, ...], metric: Any, reports: Sequence[GroundedReport], places: Sequence[int]
-    ) -> None:
+    def _metric_block(self, key: tuple[str, ...], metric: Any, reports: Reports, places: np.ndarray) -> None:
         try:
             rows = np.asarray(metric.statistics(reports), dtype=np.float64)
             if rows.ndim != 2 or len(rows) != len(reports):
@@ -192,20 +193,17 @@ class _Run:
             raise
         except Exception as error:  # a plugin's fault takes its own number down, and no other
             raise UserError(f"metric '{key[-1]}' failed ({type(error).__name__}: {error})") from error
-        self.blocks.append(Block(key, self._spread(rows, places), metric.combine))
+        self.blocks.append(Block(key, Rows(rows, len(self.studies), places), metric.combine))
 
-    def _region(self, region: str) -> tuple[list[int], list[GroundedReport]]:
-        """The studies where both sides have text for the region; the written text is taken by the name it was given."""
-        places, reports, missing = [], [], 0
-        for i, r in enumerate(self.studies):
-            reference, report = referenced(r, region), written(r, region)
-            if reference and report:
-                places.append(i)
-                reports.append(GroundedReport(r.study, (), report, reference))
-            missing += bool(reference and not report)
-        if places or missing:
-            self.regions[region] = {"n": len(places), "missing": missing}
-        return places, reports
+    def _texts(self) -> dict[str, Texts]:
+        """The regions' texts, in the studies where both sides have one; the written one is taken by the name it was given."""
+        if self._region_texts is None:
+            self._region_texts = region_texts(self.studies)
+        return self._region_texts
+
+    def _count(self, region: str, found: Texts | None) -> None:
+        if found is not None:
+            self.regions[region] = {"n": len(found.places), "missing": found.missing}
 
     def document(self, scores: Estimates) -> dict[str, Any]:
         """The result as JSON-able data."""
@@ -227,10 +225,11 @@ class _Run:
             found["clinical"] = clinical.summary(scores["clinical",], self.truth)
             found["clinical"] |= {"n": len(self.truth), "reference": "labels" if self.labels is not None else self.labeler.name}
         if ("length",) in scores:
-            found["length"] = length.summary(self._scored(), scores["length",])
+            assert self.lengths is not None
+            found["length"] = length.summary(*self.lengths, scores["length",])
         return {
             **found,
-            "distinct_reports": len({r.report for r in self.studies}),
+            "distinct_reports": distinct(r.report for r in self.studies),
             "empty_predictions": sum(not r.report.strip() for r in self.studies),
             "skipped": self.skipped,
             "excluded": self.excluded,

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..anatomy import FINDINGS
-from ..contracts import GroundedReport
 from . import clinical
 from .choice import Named
-from .labels import label_texts, matched
+from .labels import label_reports, label_texts, matched
+from .shelf import Reports, View
 
 MATCHED, MISSED, INVENTED = "matched", "missed", "invented"
 BY_FINDINGS = "F1 of the study's findings, then how many they are, then shared words"
@@ -30,7 +30,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=\S)|\s*\n\s*")
 class _Scored:
     """All studies with their ranks: `truth` and `written` are bool (n, 18), or None where no labeler reads them."""
 
-    reports: Sequence[GroundedReport]
+    reports: Reports
     overlap: np.ndarray
     truth: np.ndarray | None = None
     written: np.ndarray | None = None
@@ -51,7 +51,7 @@ class _Scored:
 
 
 def examples(
-    reports: Sequence[GroundedReport],
+    reports: Reports,
     *,
     labels: Mapping[str, Mapping[str, int]] | None = None,
     labeler: Named | None = "rules",
@@ -62,7 +62,8 @@ def examples(
     A study has "study", "score", "overlap" (F1 of words), "report" and "reference" as sentences, and the findings "matched",
     "missed" and "invented"; a sentence has "text", "state" and "findings". Without a labeler nothing is coloured.
     """
-    shown = [r for r in reports if r.reference.strip()]
+    places = np.flatnonzero([bool(r.reference.strip()) for r in reports])
+    shown = reports if len(places) == len(reports) else View(reports, places)
     scored = _scored(shown, labels, labeler)
     order = scored.order()
     half = (len(shown) + 1) // 2
@@ -75,17 +76,15 @@ def examples(
     }
 
 
-def _scored(
-    reports: Sequence[GroundedReport], labels: Mapping[str, Mapping[str, int]] | None, labeler: Named | None
-) -> _Scored:
+def _scored(reports: Reports, labels: Mapping[str, Mapping[str, int]] | None, labeler: Named | None) -> _Scored:
     overlap = np.array([_overlap(r.report, r.reference) for r in reports])
     if labeler is None:
         return _Scored(reports, overlap)
-    truth = label_texts([r.reference for r in reports], labeler).astype(bool)
+    written, truth = (side.astype(bool) for side in label_reports(reports, labeler))
     for i, row in enumerate(matched([r.study for r in reports], labels) if labels is not None else []):
         if row is not None:
             truth[i] = clinical.label_matrix([row])[0]
-    return _Scored(reports, overlap, truth, label_texts([r.report for r in reports], labeler).astype(bool))
+    return _Scored(reports, overlap, truth, written)
 
 
 def _overlap(report: str, reference: str) -> float:
@@ -111,13 +110,14 @@ class _States:
         self.said = {text: np.flatnonzero(row) for text, row in zip(ordered, rows, strict=True)}
 
     def _sides(self, place: int) -> tuple[str, str]:
-        return self.scored.reports[place].report, self.scored.reports[place].reference
+        shown = self.scored.reports[int(place)]
+        return shown.report, shown.reference
 
     def study(self, place: int) -> dict[str, Any]:
         """One study as plain data."""
         report, reference = self._sides(place)
         found: dict[str, Any] = {
-            "study": self.scored.reports[place].study,
+            "study": self.scored.reports[int(place)].study,
             "overlap": round(float(self.scored.overlap[place]), 4),
         }
         truth = written = np.zeros(len(FINDINGS), dtype=bool)

@@ -20,17 +20,18 @@ from . import clinical
 from .bootstrap import Block, estimate
 from .choice import Named
 from .evaluation import evaluate
-from .labels import label_texts, matched
+from .labels import label_reports, label_texts, matched
+from .shelf import Reports, View
 
 ALWAYS, SHUFFLED = "all findings always", "this file's reports, shuffled"
 SHOWN = ("bleu1", "bleu4", "rougeL", "meteor")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 Labels = Mapping[str, Mapping[str, int]]
-Writer = Callable[[GroundedReport], Mapping[str, str] | str]  # a test study → region texts, or a whole text
+Writer = Callable[[int], Mapping[str, str] | str]  # a test study's place → region texts, or a whole text; always the same
 
 
 def floors(
-    reports: Sequence[GroundedReport],
+    reports: Reports,
     *,
     train: Sequence[Study],
     labels: Labels | None = None,
@@ -38,7 +39,7 @@ def floors(
     ci: int = 1000,
     labeler: Named = "rules",
     metrics: Sequence[str] = ("bleu", "rouge"),
-    extra: Mapping[str, Sequence[GroundedReport]] | None = None,
+    extra: Mapping[str, Reports] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Row name → metric name → {value, low, high} for the constant baselines, and for the rows of `extra` alike.
 
@@ -54,18 +55,17 @@ def floors(
     writers: dict[str, Writer] = {
         "most frequent report": _constant(_most_frequent_report(told)),
         "most frequent sentence of each region": _constant(_most_frequent_sentences(told)),
-        "label prior": _label_prior(told, known, rng),
-        "another study": lambda report: _texts(told[int(rng.integers(len(told)))]),
+        "label prior": _label_prior(told, known, rng, len(reports)),
+        "another study": _another(told, rng, len(reports)),
     }
-    rows: dict[str, Sequence[GroundedReport]] = dict(extra or {})
-    rows |= {name: [_written(r, writer(r)) for r in reports] for name, writer in writers.items()}
+    rows: dict[str, Reports] = {**(extra or {}), **{name: _as_written(reports, writer) for name, writer in writers.items()}}
     settings: dict[str, Any] = {"labels": labels, "labeler": labeler, "ci": ci, "seed": seed}
     scored = {name: score_row(row, metrics=metrics, **settings) for name, row in rows.items()}
     return {**scored, ALWAYS: _always(reports, **settings)}
 
 
 def floors_without_train(
-    reports: Sequence[GroundedReport],
+    reports: Reports,
     *,
     labels: Labels | None = None,
     seed: int = 0,
@@ -81,24 +81,23 @@ def floors_without_train(
     return {**shuffled_row(reports, metrics=metrics, **settings), ALWAYS: _always(reports, **settings)}
 
 
-def shuffled_row(reports: Sequence[GroundedReport], *, seed: int = 0, **settings: Any) -> dict[str, dict[str, Any]]:
+def shuffled_row(reports: Reports, *, seed: int = 0, **settings: Any) -> dict[str, dict[str, Any]]:
     """The row of the shuffled reports; none for a single report."""
     return {SHUFFLED: score_row(shuffled(reports, seed), seed=seed, **settings)} if len(reports) > 1 else {}
 
 
-def shuffled(reports: Sequence[GroundedReport], seed: int = 0) -> list[GroundedReport]:
+def shuffled(reports: Reports, seed: int = 0) -> Reports:
     """Each study with another study's written text; no study keeps its own (there must be two)."""
     order = np.random.default_rng(seed).permutation(len(reports))
     donors = np.empty_like(order)
     donors[order] = np.roll(order, 1)
-    return [_written(r, reports[int(i)].report) for r, i in zip(reports, donors, strict=True)]
+    return _as_written(reports, lambda place: reports[int(donors[place])].report)
 
 
-def score_row(
-    reports: Sequence[GroundedReport], *, metrics: Sequence[str] = ("bleu", "rouge"), **settings: Any
-) -> dict[str, Any]:
+def score_row(reports: Reports, *, metrics: Sequence[str] = ("bleu", "rouge"), **settings: Any) -> dict[str, Any]:
     """The few numbers of a floors table for one set of reports; of whole reports alone, so sections aren't looked at."""
-    found = evaluate([dataclasses.replace(r, sections=()) for r in reports], metrics=(*metrics, "clinical"), **settings)
+    bare = View(reports, change=lambda _, report: dataclasses.replace(report, sections=()))
+    found = evaluate(bare, metrics=(*metrics, "clinical"), **settings)
     row = _clinical_row(found["clinical"]) if "clinical" in found else {}
     return row | {name: found["metrics"][name] for name in SHOWN if name in found["metrics"]}
 
@@ -113,10 +112,11 @@ def _clinical_row(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return row
 
 
-def _always(reports: Sequence[GroundedReport], labels: Labels | None, labeler: Named, ci: int, seed: int) -> dict[str, Any]:
+def _always(reports: Reports, labels: Labels | None, labeler: Named, ci: int, seed: int) -> dict[str, Any]:
     """All eighteen findings in every study: labels without a text."""
     if labels is None:
-        truth = label_texts([r.reference for r in reports if r.reference.strip()], labeler)
+        told = np.flatnonzero([bool(r.reference.strip()) for r in reports])
+        [truth] = label_reports(View(reports, told), labeler, sides=("reference",))
     else:
         truth = clinical.label_matrix([row for row in matched([r.study for r in reports], labels) if row is not None])
     block: Block = clinical.block(np.ones_like(truth), truth)
@@ -125,6 +125,11 @@ def _always(reports: Sequence[GroundedReport], labels: Labels | None, labeler: N
 
 def _texts(study: Study) -> Mapping[str, str] | str:
     return study.region_reports or study.report
+
+
+def _as_written(reports: Reports, writer: Writer) -> Reports:
+    """The test studies with a writer's texts, made as they are read."""
+    return View(reports, change=lambda place, report: _written(report, writer(place)))
 
 
 def _written(report: GroundedReport, texts: Mapping[str, str] | str) -> GroundedReport:
@@ -138,7 +143,12 @@ def _written(report: GroundedReport, texts: Mapping[str, str] | str) -> Grounded
 
 
 def _constant(texts: Mapping[str, str] | str) -> Writer:
-    return lambda report: texts
+    return lambda place: texts
+
+
+def _another(train: Sequence[Study], rng: np.random.Generator, n: int) -> Writer:
+    picks = [int(rng.integers(len(train))) for _ in range(n)]
+    return lambda place: _texts(train[picks[place]])
 
 
 def _most_frequent_report(train: Sequence[Study]) -> Mapping[str, str] | str:
@@ -165,24 +175,23 @@ def _train_labels(train: Sequence[Study], labeler: Named) -> np.ndarray:
     return known
 
 
-def _label_prior(train: Sequence[Study], known: np.ndarray, rng: np.random.Generator) -> Writer:
+def _label_prior(train: Sequence[Study], known: np.ndarray, rng: np.random.Generator, n: int) -> Writer:
     """Each finding drawn by its train prevalence; each region's text from a train section with the nearest findings."""
     prevalence = known.mean(axis=0)
     if not any(s.region_reports for s in train):
-        return lambda report: _texts(train[_nearest(known, rng.random(len(FINDINGS)) < prevalence, rng)])
+        whole = [_nearest(known, rng.random(len(FINDINGS)) < prevalence, rng) for _ in range(n)]
+        return lambda place: _texts(train[whole[place]])
     pools = {}
     for region in REGIONS:
         members = [i for i, s in enumerate(train) if s.region_reports.get(region)]
         columns = [j for j, f in enumerate(FINDINGS) if FINDING_REGION[f] == region]
-        pools[region] = ([train[i].region_reports[region] for i in members], known[np.ix_(members, columns)], columns)
-
-    def write(report: GroundedReport) -> Mapping[str, str]:
+        if members:
+            pools[region] = (np.array(members), known[np.ix_(members, columns)], columns)
+    picks = np.empty((n, len(pools)), dtype=np.int64)
+    for row in picks:
         drawn = rng.random(len(FINDINGS)) < prevalence
-        return {
-            region: texts[_nearest(labels, drawn[columns], rng)] for region, (texts, labels, columns) in pools.items() if texts
-        }
-
-    return write
+        row[:] = [members[_nearest(labels, drawn[columns], rng)] for members, labels, columns in pools.values()]
+    return lambda place: {region: train[i].region_reports[region] for region, i in zip(pools, picks[place], strict=True)}
 
 
 def _nearest(labels: np.ndarray, drawn: np.ndarray, rng: np.random.Generator) -> int:

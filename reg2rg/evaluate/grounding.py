@@ -21,6 +21,7 @@ from .bootstrap import Block, Estimate, combined, estimate
 from .choice import Choice, Named
 from .labels import label_texts
 from .recognition import ratio
+from .statistics import Rows
 
 KINDS = ("texture", "geometry", "both")
 MEASURES = ("text", "findings", "names")
@@ -187,7 +188,7 @@ def _blocks(
             row = _followed(case, finding, judge, rates)
             for key in (ALL, case.region, f"finding/{finding}"):
                 add((kind, key, "follows"), case.study, row)
-    return [Block(key, table, _follows if key[-1] == "follows" else _faithfulness) for key, table in tables.items()]
+    return [Block(key, Rows(table), _follows if key[-1] == "follows" else _faithfulness) for key, table in tables.items()]
 
 
 def _changes(case: Case, measure: str, judge: Judge) -> np.ndarray | None:

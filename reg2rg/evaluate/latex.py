@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from .tables import Table, remarks, tables
 _HEAD = (
     "% Needs \\usepackage{booktabs,graphicx} and UTF-8 (any LaTeX since 2018). Rows in italics are published figures, not ours."
 )
+_INTERVAL = re.compile(r"\[[^\[\]]*\d, [^\[\]]*\d\]$")  # behind its number, and smaller
 _ESCAPES = str.maketrans(
     {
         **{c: "\\" + c for c in "&%_#${}"},
@@ -44,6 +46,7 @@ def _float(table: Table) -> str:
         r"\centering",
         rf"\caption{{{escape(f'{table.title}. {table.note}'.strip())}}}",
         rf"\label{{tab:reg2rg-{name}}}",
+        r"\smallskip",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
         r"\toprule",
@@ -57,5 +60,5 @@ def _float(table: Table) -> str:
 
 
 def _line(cells: Sequence[str], italic: bool = False) -> str:
-    texts = [escape(cell) for cell in cells]
+    texts = [_INTERVAL.sub(r"{\\scriptsize \g<0>}", escape(cell)) for cell in cells]
     return " & ".join(rf"\textit{{{t}}}" if italic else t for t in texts) + r" \\"

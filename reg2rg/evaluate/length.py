@@ -13,14 +13,16 @@ import numpy as np
 
 from ..contracts import GroundedReport
 from .bootstrap import Block, Estimate
+from .statistics import Beside, Coded, Rows
 
 GRID = 256
 _FLOOR = 1e-10  # of the density, so that a length that is never written costs much but not infinitely much
 
 
-def words(texts: Sequence[str]) -> np.ndarray:
-    """Words of each text, split at blanks: float64 (n,)."""
-    return np.array([len(text.split()) for text in texts], dtype=np.float64)
+def lengths(reports: Sequence[GroundedReport]) -> tuple[np.ndarray, np.ndarray]:
+    """Words, split at blanks, of each reference and of each written report: two float64 (n,)."""
+    both = np.array([(len(r.reference.split()), len(r.report.split())) for r in reports], dtype=np.float64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
 
 
 def bandwidth(lengths: np.ndarray) -> float:
@@ -49,42 +51,46 @@ def _combine(sums: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def block(reports: Sequence[GroundedReport]) -> Block:
-    """The length block: 1, both lengths, and both kernels on the grid (n, 3 + 2·256); bandwidths stay fixed in resamples."""
-    reference, predicted = words([r.reference for r in reports]), words([r.report for r in reports])
+def block(reference: np.ndarray, predicted: np.ndarray, n: int | None = None, places: np.ndarray | None = None) -> Block:
+    """The length block from both sides' `lengths`: 1, both lengths, and both kernels on the grid (n, 3 + 2·256).
+
+    The lengths are those of the studies at `places` among n, or of all. Bandwidths stay fixed in resamples.
+    """
     grid = _grid(reference, predicted)
-    columns = [np.ones((len(reports), 1)), reference[:, None], predicted[:, None]]
-    densities = [kernels(x, grid, bandwidth(x)) for x in (reference, predicted)]
-    return Block(("length",), np.concatenate([*columns, *densities], axis=1), _combine)
+    every = np.arange(len(reference)) if places is None else places
+    n = len(reference) if n is None else n
+    parts = [_kernel_rows(x, grid, n, every) for x in (reference, predicted)]
+    own = Rows(np.stack([np.ones(len(reference)), reference, predicted], axis=1), n, every)
+    return Block(("length",), Beside((own, *parts)), _combine)
+
+
+def _kernel_rows(of: np.ndarray, grid: np.ndarray, n: int, places: np.ndarray) -> Coded:
+    """A row of kernels for each length: there are far fewer lengths than studies."""
+    values, codes = np.unique(of, return_inverse=True)
+    spread = np.full(n, -1, dtype=np.int32)
+    spread[places] = codes
+    return Coded(spread, kernels(values, grid, bandwidth(of)))
 
 
 def _grid(reference: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.linspace(0.0, max(x.max(initial=0.0) + 3 * bandwidth(x) for x in (reference, predicted)), GRID)
 
 
-def _densities(reports: Sequence[GroundedReport]) -> tuple[list[float], dict[str, list[float]]]:
-    """The curves of Fig. 3: the grid in words, and each side's density per word, to four digits."""
-    sides = {"reference": words([r.reference for r in reports]), "prediction": words([r.report for r in reports])}
-    grid = _grid(*sides.values())
-    curves = {side: _mean_kernel(lengths, grid) for side, lengths in sides.items()}
-    return [round(float(x), 2) for x in grid], {k: [float(f"{y:.4g}") for y in curve] for k, curve in curves.items()}
+def _mean_kernel(of: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """`kernels` averaged over studies, each length once."""
+    values, counts = np.unique(of, return_counts=True)
+    return counts @ kernels(values, grid, bandwidth(of)) / len(of)
 
 
-def _mean_kernel(lengths: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """`kernels` averaged over studies, each length once: there are far fewer lengths than studies."""
-    values, counts = np.unique(lengths, return_counts=True)
-    return counts @ kernels(values, grid, bandwidth(lengths)) / len(lengths)
-
-
-def summary(reports: Sequence[GroundedReport], scores: Mapping[str, Estimate]) -> dict[str, Any]:
-    """The part `length` of an evaluation."""
+def summary(reference: np.ndarray, predicted: np.ndarray, scores: Mapping[str, Estimate]) -> dict[str, Any]:
+    """The part `length` of an evaluation; the curves of Fig. 3 as each side's density per word, to four digits."""
     found: dict[str, Any] = {"kl": scores["kl"].value, "unit": "words", "kernel": "Gaussian, Scott's bandwidth"}
-    for side in ("reference", "prediction"):
-        lengths = words([r.reference if side == "reference" else r.report for r in reports])
-        quartiles = [float(q) for q in np.percentile(lengths, (25, 50, 75))]
-        found[side] = {"mean": scores[f"mean_{side}"].value, "quartiles": quartiles, "bandwidth": bandwidth(lengths)}
-    grid, densities = _densities(reports)
-    found["density"] = {"words": grid, **densities}
+    grid = _grid(reference, predicted)
+    found["density"] = {"words": [round(float(x), 2) for x in grid]}
+    for side, of in (("reference", reference), ("prediction", predicted)):
+        quartiles = [float(q) for q in np.percentile(of, (25, 50, 75))]
+        found[side] = {"mean": scores[f"mean_{side}"].value, "quartiles": quartiles, "bandwidth": bandwidth(of)}
+        found["density"][side] = [float(f"{y:.4g}") for y in _mean_kernel(of, grid)]
     if scores["kl"].interval:
         found["kl_interval"] = scores["kl"].interval
     return found

@@ -15,10 +15,12 @@ from ..anatomy import FINDINGS
 from ..contracts import GroundedReport
 from ..errors import UserError
 from . import clinical
-from .bootstrap import LEVEL, Block, combined, samples
+from .bootstrap import LEVEL, Block, samples
 from .choice import Named
 from .evaluation import DEFAULT, collect
+from .labels import distinct
 from .rows import study_key
+from .shelf import Reports, View, read
 
 Key = tuple[str, ...]
 Number = tuple[Key, str]  # a block, and the name of a number in it
@@ -28,8 +30,8 @@ _SHOWN = 20
 
 
 def comparison(
-    a: Sequence[GroundedReport],
-    b: Sequence[GroundedReport],
+    a: Reports,
+    b: Reports,
     *,
     metrics: Sequence[Named] = (),
     labels: Mapping[str, Mapping[str, int]] | None = None,
@@ -47,23 +49,21 @@ def comparison(
     return {
         "n": len(left),
         "excluded": excluded,
-        "distinct_reports": {"this": len({r.report for r in left}), "other": len({r.report for r in right})},
+        "distinct_reports": {"this": distinct(r.report for r in left), "other": distinct(r.report for r in right)},
         "rows": pair.rows(pair.numbers(), ci, seed),
         "per_label": [{"finding": row.pop("metric"), **row} for row in pair.rows(_LABELS, ci, seed)],
     }
 
 
-def _common(
-    a: Sequence[GroundedReport], b: Sequence[GroundedReport]
-) -> tuple[list[GroundedReport], list[GroundedReport], dict[str, Any]]:
+def _common(a: Reports, b: Reports) -> tuple[Reports, Reports, dict[str, Any]]:
     """The studies of both, in the order of `a`, with one reference each; and those of one alone."""
-    other = {study_key(r.study): r for r in b}
-    mine = {study_key(r.study): r for r in a}
-    pairs = [(r, other[key]) for key, r in mine.items() if key in other]
-    if not pairs:
+    mine, other = ({study_key(r.study): i for i, r in enumerate(side)} for side in (a, b))
+    places = [np.array([side[key] for key in mine if key in other], dtype=np.int64) for side in (mine, other)]
+    if not len(places[0]):
         raise UserError(
             "the two files have no study in common", fix=f"The one has '{next(iter(mine))}', the other '{next(iter(other))}'."
         )
+    pairs = zip(read(a, places[0]), read(b, places[1]), strict=True)
     if differing := [x.study for x, y in pairs if x.reference and y.reference and _words(x) != _words(y)]:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise UserError(
@@ -71,12 +71,20 @@ def _common(
             fix="Score both against one: --references FILE",
         )
     excluded = {
-        "only in this file": _listed(r.study for key, r in mine.items() if key not in other),
-        "only in the other file": _listed(r.study for key, r in other.items() if key not in mine),
+        "only in this file": _listed(r.study for r in read(a, [i for key, i in mine.items() if key not in other])),
+        "only in the other file": _listed(r.study for r in read(b, [i for key, i in other.items() if key not in mine])),
     }
-    left = [dataclasses.replace(x, reference=x.reference or y.reference) for x, y in pairs]
-    right = [dataclasses.replace(y, study=x.study, reference=x.reference or y.reference) for x, y in pairs]
-    return left, right, {reason: entry for reason, entry in excluded.items() if entry["n"]}
+
+    def referenced(number: int, x: GroundedReport) -> GroundedReport:
+        return x if x.reference else dataclasses.replace(x, reference=b[int(places[1][number])].reference)
+
+    left = View(a, places[0], referenced)
+
+    def as_left(number: int, y: GroundedReport) -> GroundedReport:
+        x = left[number]
+        return dataclasses.replace(y, study=x.study, reference=x.reference)
+
+    return left, View(b, places[1], as_left), {reason: entry for reason, entry in excluded.items() if entry["n"]}
 
 
 def _words(report: GroundedReport) -> list[str]:
@@ -91,11 +99,9 @@ def _listed(studies: Iterable[str]) -> dict[str, Any]:
 class _Pair:
     """The blocks of two sets of reports on the same studies."""
 
-    def __init__(
-        self, a: list[GroundedReport], b: list[GroundedReport], groups: Sequence[Named], settings: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, a: Reports, b: Reports, groups: Sequence[Named], settings: Mapping[str, Any]) -> None:
         self.blocks: list[list[Block]] = [collect(reports, groups, **settings) for reports in (a, b)]
-        self.values = [{x.key: combined(x.combine, x.statistics.sum(axis=0)) for x in side} for side in self.blocks]
+        self.values = [{x.key: x.values() for x in side} for side in self.blocks]
         self.drawn: list[dict[Key, dict[str, np.ndarray]]] = []
 
     def numbers(self) -> dict[str, Number]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-SOURCE = "published: Reg2RG paper"
+SOURCE = "Reg2RG paper"
 
 PROTOCOL = {
     "Table I": "Means over test reports of sentence scores (mteval-13a words, one added to every order), prefixes removed; "
@@ -83,4 +83,10 @@ _GENOME = "RadGenome-ChestCT"
 
 
 def _row(table: str, name: str, data: str, metrics: dict[str, float]) -> dict[str, Any]:
-    return {"name": name, "data": data, "source": f"{SOURCE}, {table}", "protocol": PROTOCOL[table], "metrics": metrics}
+    return {
+        "name": name,
+        "data": data,
+        "source": f"published: {SOURCE}, {table}",
+        "protocol": PROTOCOL[table],
+        "metrics": metrics,
+    }

@@ -20,6 +20,7 @@ from .prefixes import plain
 from .prompts import Prompts
 from .rows import ID_COLUMNS, TOO_FEW, cell, find_column, find_id_column, read_rows, study_key
 from .sections import grounded, region_report
+from .shelf import Reports, Shelf, read
 
 PREDICTION_COLUMNS = (
     "Pred_whole_report", "Pred_combined_report", "prediction", "predicted", "pred", "generated", "generated_report", "output",
@@ -41,7 +42,7 @@ class ReportsFile:
     `source` is the file's name, without its folder.
     """
 
-    reports: list[GroundedReport]
+    reports: Reports
     excluded: dict[str, Any]
     notes: tuple[str, ...] = ()
     source: str = ""
@@ -88,8 +89,8 @@ def read_reports(
         reports: Iterable[GroundedReport] = _region_folder(path, wanted, excluded)
         notes.append("The files hold regions alone: whole reports are the regions' texts joined in alphabetical order.")
     else:
-        read = _json if is_json(path) else _csv
-        reports = read(path, wanted, references is None, notes, excluded)
+        reader = _json if is_json(path) else _csv
+        reports = reader(path, wanted, references is None, notes, excluded)
     if references is not None:
         reports = _with_references(reports, Path(references), wanted, excluded)
     kept = _once(reports, excluded)
@@ -102,16 +103,18 @@ def _why(excluded: Excluded) -> str:
     return "; ".join(f"{reason}: {entry['n']}" for reason, entry in excluded.found.items())
 
 
-def _once(reports: Iterable[GroundedReport], excluded: Excluded) -> list[GroundedReport]:
-    kept: dict[str, GroundedReport] = {}
+def _once(reports: Iterable[GroundedReport], excluded: Excluded) -> Reports:
+    seen, kept = set[str](), Shelf()
     for report in reports:
-        if study_key(report.study) in kept:
+        key = study_key(report.study)
+        if key in seen:
             excluded.add("the id stood before", report.study)
         elif max(len(report.report), len(report.reference)) > LONGEST:
             excluded.add(f"a text has more than {LONGEST:,} characters", report.study)
         else:
-            kept[study_key(report.study)] = report
-    return list(kept.values())
+            seen.add(key)
+            kept.append(report)
+    return kept
 
 
 # --- tables ------------------------------------------------------------------------------------------------------------
@@ -164,18 +167,24 @@ def _region_of(path: Path) -> str | None:
     return name if name != path.name and name in REGIONS else None
 
 
-def _region_folder(folder: Path, wanted: _Wanted, excluded: Excluded) -> list[GroundedReport]:
+def _region_folder(folder: Path, wanted: _Wanted, excluded: Excluded) -> Iterator[GroundedReport]:
     files = {region: folder / f"{region}{_REGION_FILE}" for region in REGIONS}
     files = {region: file for region, file in files.items() if file.is_file()}
     if not files:
         others = sorted(p.name for ending in ("*.jsonl", "*.csv") for p in folder.glob(ending))
         fix = f"Name a file of it instead, for example {folder / others[0]}" if others else "Name a reports file instead."
         raise UserError("the folder holds no '<region>_reports.csv'", folder, fix)
-    texts: dict[str, dict[str, tuple[str, str]]] = {}
+    places: dict[str, dict[str, int]] = {}
+    rows = Shelf()
     for region, file in files.items():
         for report in _csv(file, wanted, True, [], excluded):
-            texts.setdefault(report.study, {}).setdefault(region, (report.report, report.reference))
-    return [region_report(study, regions) for study, regions in texts.items()]
+            of = places.setdefault(report.study, {})
+            if region not in of:
+                of[region] = len(rows)
+                rows.append(report)
+    for study, of in places.items():
+        texts = zip(of, read(rows, list(of.values())), strict=True)
+        yield region_report(study, {region: (row.report, row.reference) for region, row in texts})
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------------
@@ -214,19 +223,23 @@ def _row(entry: Any, number: int, path: Path) -> Mapping[str, Any]:
 def _with_references(
     reports: Iterable[GroundedReport], path: Path, wanted: _Wanted, excluded: Excluded
 ) -> Iterator[GroundedReport]:
-    texts: dict[str, str] = {}
+    places: dict[str, int] = {}
+    texts = Shelf()
     for study, text in _reference_texts(path, wanted):
-        if texts.setdefault(study, text) != text:
+        if study not in places:
+            places[study] = len(texts)
+            texts.append(GroundedReport(study, (), text))
+        elif texts[places[study]].report != text:
             excluded.add("another reference of the id stood before", study)
     used = set()
     for report in reports:
         study = study_key(report.study)
-        if study in texts:
+        if study in places:
             used.add(study)
-            yield dataclasses.replace(report, reference=plain(texts[study]))
+            yield dataclasses.replace(report, reference=plain(texts[places[study]].report))
         else:
             excluded.add("the id has no partner among the references", report.study)
-    for study in texts:
+    for study in places:
         if study not in used:
             excluded.add("the reference has no prediction", study)
 

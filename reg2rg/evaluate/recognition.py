@@ -8,8 +8,9 @@ where a denominator is 0. The official script's definition is in `recognition_of
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from ..contracts import GroundedReport
 from ..errors import UserError
 from .bootstrap import Block
 from .prefixes import slots
+from .statistics import Rows
 
 NONE = "none"
 _SHOWN = 20  # unknown names that a result lists
 _R = len(REGIONS)
+_AT_ONCE = 2000  # studies whose tables are in memory together
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -33,43 +36,52 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Confusion:
-    """Names of n studies: `counts` float64 (n, 10, 11), true area × named area (last column: unknown or missing).
+    """Names of n studies: `rows` float64 (n, 32) as `statistics` gives them; `table` float64 (10, 11), true area × named area
+    over all studies (last column: unknown or missing).
 
-    `missing`: masks without a name; `unknown`: names that are none of the ten; `repeated`: names used again in the same study,
-    once for each further use; `extra`: named sections that no mask has.
+    `missing`: masks without a name; `named`: sections with one; `unknown`: names that are none of the ten; `repeated`: names
+    used again in the same study, once for each further use; `extra`: named sections that no mask has.
     """
 
-    counts: np.ndarray
+    rows: np.ndarray
+    table: np.ndarray
     missing: int = 0
+    named: int = 0
     unknown: Mapping[str, int] = dataclasses.field(default_factory=dict)
     repeated: Mapping[str, int] = dataclasses.field(default_factory=dict)
     extra: int = 0
 
-    @property
-    def table(self) -> np.ndarray:
-        """Summed over studies: (10, 11)."""
-        return self.counts.sum(axis=0)
 
-
-def confusion(pairs: Sequence[Sequence[tuple[str, str]]]) -> Confusion:
+def confusion(pairs: Iterable[Sequence[tuple[str, str]]]) -> Confusion:
     """Counts (true area, name) pairs of each study; the area is "" where a section has no mask.
 
     A true area that isn't one of the ten raises UserError.
     """
-    counts = np.zeros((len(pairs), _R, _R + 1))
+    rows, table = [np.zeros((0, 2 + 3 * _R))], np.zeros((_R, _R + 1))
     unknown, repeated = Counter[str](), Counter[str]()
-    for i, study in enumerate(pairs):
-        for truth, name in study:
-            if truth and truth not in REGIONS:
-                raise UserError(f"the reference names the unknown region '{truth}'", fix=f"Known: {', '.join(REGIONS)}.")
-            if truth:
-                counts[i, REGIONS.index(truth), REGIONS.index(name) if name in REGIONS else _R] += 1
-        names = Counter(name for _, name in study if name)
-        unknown.update({name: n for name, n in names.items() if name not in REGIONS})
-        repeated.update({name: n - 1 for name, n in names.items() if name in REGIONS and n > 1})
-    flat = [pair for study in pairs for pair in study]
-    missing = sum(bool(truth) and not name for truth, name in flat)
-    return Confusion(counts, missing, _ordered(unknown), _ordered(repeated), sum(not truth for truth, _ in flat))
+    missing = named = extra = 0
+    studies = iter(pairs)
+    while some := list(itertools.islice(studies, _AT_ONCE)):
+        counts = np.zeros((len(some), _R, _R + 1))
+        for of, study in zip(counts, some, strict=True):
+            for truth, name in study:
+                if truth:
+                    of[_place(truth), REGIONS.index(name) if name in REGIONS else _R] += 1
+                missing += bool(truth) and not name
+                named += bool(name)
+                extra += not truth
+            names = Counter(name for _, name in study if name)
+            unknown.update({name: n for name, n in names.items() if name not in REGIONS})
+            repeated.update({name: n - 1 for name, n in names.items() if name in REGIONS and n > 1})
+        rows.append(statistics(counts))
+        table += counts.sum(axis=0)
+    return Confusion(np.concatenate(rows), table, missing, named, _ordered(unknown), _ordered(repeated), extra)
+
+
+def _place(region: str) -> int:
+    if region not in REGIONS:
+        raise UserError(f"the reference names the unknown region '{region}'", fix=f"Known: {', '.join(REGIONS)}.")
+    return REGIONS.index(region)
 
 
 def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
@@ -106,7 +118,7 @@ def combine(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 def block(found: Confusion) -> Block:
     """The recognition block of the bootstrap."""
-    return Block(("region_recognition",), statistics(found.counts), combine)
+    return Block(("region_recognition",), Rows(found.rows), combine)
 
 
 def corrected(samples: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
@@ -121,7 +133,7 @@ def corrected(samples: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
         if not truth:
             raise UserError("the reference names no region", name)
         pairs.append([(area, written.get(slot, "")) for slot, area in truth.items()])
-    rows = statistics(confusion(pairs).counts)
+    rows = confusion(pairs).rows
     sums = rows.sum(axis=0)
     scores = combine(sums)
     counts = {key: sums[2 + i * _R : 2 + (i + 1) * _R] for i, key in enumerate(("TP", "FP", "FN"))}

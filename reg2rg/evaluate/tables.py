@@ -54,7 +54,7 @@ def tables(
 ) -> list[Table]:
     """Every table that the evaluation has numbers for; `narrow` is for a terminal: fewer columns, no published rows."""
     made = [
-        _metrics(evaluation) if narrow else _language(evaluation),
+        *([_metrics(evaluation)] if narrow else _language(evaluation)),
         _floors(floors or evaluation.get("floors") or {}, narrow),
         *_comparison(evaluation),
         _clinical(evaluation, narrow),
@@ -71,24 +71,27 @@ def _metrics(evaluation: Mapping[str, Any]) -> Table:
     return Table("Language", ("metric", f"n = {evaluation['n']}"), rows, 0, _LANGUAGE_NOTE)
 
 
-def _language(evaluation: Mapping[str, Any]) -> Table | None:
+def _language(evaluation: Mapping[str, Any]) -> list[Table]:
+    """The paper's columns with its rows, and a table of the metrics that it doesn't have: one of all is too wide for a page."""
     found = evaluation["metrics"]
-    if not found:
-        return None
-    columns = list(dict.fromkeys((*published.LANGUAGE_COLUMNS, *found)))
-    shown = [c for c in columns if c in found]
-    rows: list[Row] = [("this file", f"n = {evaluation['n']}", *(number(found[c]) for c in shown))]
+    shown = [c for c in published.LANGUAGE_COLUMNS if c in found]
     paper: list[Row] = []
     for data, methods in published.LANGUAGE.items():
         for method, values in methods.items():
             known = dict(zip(published.LANGUAGE_COLUMNS, values, strict=True))
-            paper.append((method, f"{data}, {published.SOURCE}, Table I", *(number(known.get(c)) for c in shown)))
-    note = _LANGUAGE_NOTE + _protocol("Table I")
-    return Table("Language", ("method", "data", *(TITLES.get(c, c) for c in shown)), (*rows, *paper), len(paper), note)
+            paper.append((method, f"{data}, published", *(number(known[c]) for c in shown)))
+
+    def table(title: str, columns: Sequence[str], more: Sequence[Row], note: str) -> Table:
+        own: Row = ("this file", f"n = {evaluation['n']}", *(number(found[c]) for c in columns))
+        return Table(title, ("method", "data", *(TITLES.get(c, c) for c in columns)), (own, *more), len(more), note)
+
+    made = [table("Language", shown, paper, "Means over reports." + _protocol("Table I"))] if shown else []
+    further = [c for c in found if c not in shown]
+    return [*made, table("Further language metrics", further, (), _LANGUAGE_NOTE)] if further else made
 
 
 def _protocol(table: str) -> str:
-    return f" Published rows ({table}), not computed here: {published.PROTOCOL[table]}"
+    return f" Published rows ({published.SOURCE}, {table}), not computed here: {published.PROTOCOL[table]}"
 
 
 def _plain(found: Any) -> str:
@@ -137,7 +140,7 @@ def _clinical(evaluation: Mapping[str, Any], narrow: bool) -> Table | None:
     averages = ("micro", "macro", "weighted", "samples")
     rows = [(a, *_scores(found[a], found.get(f"{a}_interval", {}), narrow)) for a in averages]
     paper = {} if narrow else published.CLINICAL
-    extra = tuple((f"{m} (RadGenome-ChestCT, {published.SOURCE}, Table II, micro)", *map(number, v)) for m, v in paper.items())
+    extra = tuple((f"{m}, micro (RadGenome-ChestCT, published)", *map(number, v)) for m, v in paper.items())
     crg = f" CRG {number(found['crg'], found.get('crg_interval'))}." if "crg" in found else ""
     note = f"Findings of the reference by {found['reference']}.{crg}{'' if narrow else _protocol('Table II')}"
     return Table("Clinical efficacy", ("average", *KINDS), (*rows, *extra), len(extra), note)
@@ -163,7 +166,7 @@ def _recognition(evaluation: Mapping[str, Any], narrow: bool) -> Table | None:
         for region, scores in found["per_region"].items()
     )
     paper = {} if narrow else published.RECOGNITION
-    extra = tuple((f"{r} (RadGenome-ChestCT, {published.SOURCE}, Table III)", *map(number, v), "–") for r, v in paper.items())
+    extra = tuple((f"{r} (RadGenome-ChestCT, published)", *map(number, v), "–") for r, v in paper.items())
     accuracy = number(found["accuracy"], found.get("accuracy_interval"))
     counts = ", ".join(f"{found[key]} {key}" for key in ("missing", "unknown", "repeated"))
     note = f"Mean accuracy {accuracy}; names: {counts}."

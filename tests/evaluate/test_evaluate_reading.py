@@ -33,8 +33,8 @@ def test_json_lines_come_back_as_they_were_written(tmp_path: Path) -> None:
     section = RegionSection(0, "lung", "pleura", 0.5, "Clear.", "Clear lungs.")
     report = GroundedReport("s1", (section,), "Clear.", "Clear lungs.", {"seed": 1})
     path = write(tmp_path, "\n".join(json.dumps(report.to_json()) for _ in range(1)) + "\n\n", "r.jsonl")
-    assert read_reports(path).reports == [report]
-    assert read_reports(write(tmp_path, json.dumps([report.to_json()]), "r.json")).reports == [report]
+    assert list(read_reports(path).reports) == [report]
+    assert list(read_reports(write(tmp_path, json.dumps([report.to_json()]), "r.json")).reports) == [report]
 
 
 def test_published_whole_reports_become_sections(tmp_path: Path) -> None:

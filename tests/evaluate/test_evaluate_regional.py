@@ -72,7 +72,7 @@ def test_texts_are_read_once_and_whole_reports_have_no_regions() -> None:
 
     reports = [report(f"s{i}", ("heart", "heart", HEART, HEART)) for i in range(5)]
     parts = regional([*reports, GroundedReport("t", (), HEART, HEART)], None, label)
-    assert asked == [HEART] and [p.region for p in parts] == ["heart"] and parts[0].places == [0, 1, 2, 3, 4]
+    assert asked == [HEART] and [p.region for p in parts] == ["heart"] and list(parts[0].places) == [0, 1, 2, 3, 4]
     assert parts[0].block(6).statistics.shape == (6, 3 * len(columns("heart")))
     assert sorted(i for r in set(FINDING_REGION.values()) for i in columns(r)) == list(range(len(FINDINGS)))
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -33,13 +36,15 @@ def test_published_rows_are_the_last_and_marked_with_their_data(result: dict[str
     language = made["Language"]
     assert language.published == 12 and len(language.rows) == 13
     assert language.rows[0][:2] == ("this file", "n = 6")
-    assert all("published" in row[1] and "Table I" in row[1] for row in language.rows[1:])
+    assert all(row[1].endswith(", published") for row in language.rows[1:]) and "Reg2RG paper, Table I" in language.note
+    further = made["Further language metrics"]
+    assert not further.published and "corpus BLEU-4" in further.columns and "corpus BLEU-4" not in language.columns
     assert {row[1].split(",")[0] for row in language.rows[1:]} == {"RadGenome-ChestCT", "CTRG-Chest"}
     assert made["Clinical efficacy"].published == 6 and made["Region recognition"].published == 10
     for title, table in (("Language", "Table I"), ("Clinical efficacy", "Table II"), ("Region recognition", "Table III")):
         assert published.PROTOCOL[table] in made[title].note
     text = markdown(result)
-    assert text.count("*Reg2RG*") == 2 and "| *Reg2RG (RadGenome-ChestCT, published: Reg2RG paper, Table II, micro)*" in text
+    assert text.count("*Reg2RG*") == 2 and "| *Reg2RG, micro (RadGenome-ChestCT, published)*" in text
     assert not re.search(r"this file.*published", text)
 
 
@@ -54,6 +59,16 @@ def unset(text: str) -> str:
     """What LaTeX would stumble over: special characters without a backslash, outside comments."""
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     return "".join(re.findall(r"(?<!\\)[#%]|[^\x00-\x7f’“”é]", body.replace("{!}{%", "")))
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+def test_latex_compiles_within_the_line(result: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "tables.tex").write_text(latex(result), encoding="utf-8")
+    frame = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{tables}\end{document}"
+    (tmp_path / "page.tex").write_text(frame)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout[-2000:]
 
 
 def test_latex_has_floats_that_close_and_nothing_unset(result: dict[str, object]) -> None:

@@ -3,8 +3,8 @@
 Words are split at blanks. With tf-idf vectors g of the n-grams (document frequency over all references of the set), for each
 order n = 1..4: min(g_prediction, g_reference) · g_reference / (|g_prediction| |g_reference|) · exp(-d² / 2σ²), d the difference
 in bigrams and σ 6; the score is 10 times the mean over the orders. It depends on the whole set: a set of one report scores 0.
-Intervals keep the document frequencies of the full set. Two passes over parts of the set keep memory flat but for the table of
-document frequencies of one order.
+Intervals keep the document frequencies of the full set. Memory stays flat: of each order the n-grams are dealt into shares of
+bounded size, and each share takes two passes over parts of the set, one for its document frequencies and one for the products.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from .hashed import Bag, Corpus
 from .ngrams import chunks
 
 ORDERS = 4
+_SHARE = 2_000_000  # words of the references whose n-grams make one share
+
+
+Share = tuple[int, int]
 
 
 class _Rarity:
-    """Inverse document frequency of one order's n-grams: log(n / references that hold it), log n where none does."""
+    """Inverse document frequency of a share of n-grams: log(n / references that hold it), log n where none does."""
 
-    def __init__(self, references: Corpus, order: int) -> None:
-        held = [references.bag(part, order).gram for part in chunks(references.n)]
+    def __init__(self, references: Corpus, order: int, share: Share) -> None:
+        held = [references.bag(part, order, share).gram for part in chunks(references.n)]
         self._gram, self._count = np.unique(np.concatenate(held), return_counts=True)
         self._most = np.log(max(references.n, 1))
 
@@ -37,15 +41,26 @@ class _Rarity:
         return self._most - np.where(self._gram[at] == gram, np.log(self._count[at]), 0.0)
 
 
-def _similarity(predicted: Bag, reference: Bag, rarity: _Rarity) -> np.ndarray:
-    """Clipped cosine of the tf-idf vectors of one order in n pairs: float64 (n,)."""
+def _products(predicted: Bag, reference: Bag, rarity: _Rarity) -> np.ndarray:
+    """Of the tf-idf vectors of n pairs: the clipped product and both squared norms, float64 (3, n)."""
     n = predicted.n
     left, right = predicted.count * rarity(predicted.gram), reference.count * rarity(reference.gram)
     i, j = predicted.shared(reference)
-    norms = [np.sqrt(np.bincount(bag.report, v * v, minlength=n)) for bag, v in ((predicted, left), (reference, right))]
     product = np.bincount(predicted.report[i], np.minimum(left[i], right[j]) * right[j], minlength=n)
-    scale = norms[0] * norms[1]
-    return np.divide(product, scale, out=np.zeros(n), where=scale > 0)
+    squares = [np.bincount(bag.report, v * v, minlength=n) for bag, v in ((predicted, left), (reference, right))]
+    return np.stack([product, *squares])
+
+
+def _similarity(predictions: Corpus, references: Corpus, order: int) -> np.ndarray:
+    """Clipped cosine of the tf-idf vectors of one order in each pair: float64 (n,)."""
+    shares = 1 << (references.size // _SHARE).bit_length()
+    sums = np.zeros((3, references.n))
+    for share in ((i, shares) for i in range(shares)):
+        rarity = _Rarity(references, order, share)
+        for part in chunks(references.n):
+            sums[:, part] += _products(predictions.bag(part, order, share), references.bag(part, order, share), rarity)
+    scale = np.sqrt(sums[1]) * np.sqrt(sums[2])
+    return np.divide(sums[0], scale, out=np.zeros(references.n), where=scale > 0)
 
 
 class Cider:
@@ -62,10 +77,8 @@ class Cider:
         predictions = Corpus((r.report for r in reports), vocabulary)
         references = Corpus((r.reference for r in reports), vocabulary)
         total = np.zeros(len(reports))
-        for order in range(1, ORDERS + 1) if reports else ():
-            rarity = _Rarity(references, order)
-            for part in chunks(len(reports)):
-                total[part] += _similarity(predictions.bag(part, order), references.bag(part, order), rarity)
+        for order in range(1, ORDERS + 1) if len(reports) else ():
+            total += _similarity(predictions, references, order)
         difference = np.maximum(predictions.lengths - 1, 0) - np.maximum(references.lengths - 1, 0)
         score = 10.0 / ORDERS * total * np.exp(-(difference.astype(np.float64) ** 2) / (2 * self.sigma**2))
         return np.stack([score, np.ones(len(reports))], axis=1)

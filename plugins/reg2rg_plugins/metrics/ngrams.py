@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-CHUNK = 2000  # reports counted at once where reports don't depend on each other: keeps memory flat on large files
+CHUNK = 1000  # reports counted at once where reports don't depend on each other: keeps memory flat on large files
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -262,3 +262,17 @@ def test_a_large_file_is_counted_in_parts(metric: Bleu, monkeypatch: pytest.Monk
     whole = metric.statistics(reports)
     monkeypatch.setattr(ngrams.chunks, "__defaults__", (4,))
     np.testing.assert_array_equal(metric.statistics(reports), whole)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=12), st.integers(1, 40), st.integers(1, 60))
+def test_cider_is_the_same_in_shares_and_from_disk(texts: list[tuple[list[str], list[str]]], share: int, held: int) -> None:
+    from reg2rg_plugins.metrics import cider, hashed, ngrams
+
+    reports = [pair(" ".join(p), " ".join(r)) for p, r in texts]
+    whole = Cider().statistics(reports)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cider, "_SHARE", share)
+        patch.setattr(hashed, "_HELD", held)
+        patch.setattr(ngrams.chunks, "__defaults__", (5,))
+        np.testing.assert_allclose(Cider().statistics(reports), whole, rtol=1e-12)

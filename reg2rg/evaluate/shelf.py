@@ -1,0 +1,154 @@
+"""Sequences of reports that need no memory for their texts: on disk where they are many, and made as they are read.
+
+A metric takes any sequence of reports, so nothing but the reading and the rows of the floors needs to know.
+"""
+
+from __future__ import annotations
+
+import abc
+import array
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from ..contracts import GroundedReport, RegionSection
+from ..errors import UserError
+
+LIMIT = 8_000_000  # characters that a shelf holds in memory before it moves to disk: some 3,000 reports
+AT_ONCE = 1000  # reports read from disk together
+Reports = Sequence[GroundedReport]
+Change = Callable[[int, GroundedReport], GroundedReport]
+
+
+class _Sequence(Sequence[GroundedReport]):
+    """Places, negative ones too, and slices, from `_read`."""
+
+    @abc.abstractmethod
+    def _read(self, places: Sequence[int]) -> Iterator[GroundedReport]: ...
+
+    @overload
+    def __getitem__(self, at: int) -> GroundedReport: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[GroundedReport]: ...
+    def __getitem__(self, at: int | slice) -> GroundedReport | list[GroundedReport]:
+        if isinstance(at, slice):
+            return list(self._read(range(len(self))[at]))
+        return next(self._read([range(len(self))[at]]))
+
+    def __iter__(self) -> Iterator[GroundedReport]:
+        return self._read(range(len(self)))
+
+
+class Shelf(_Sequence):
+    """Reports that were added one by one: a list while they are few, else a temporary file that ends with the shelf.
+
+    `limit`: characters that are held in memory. Raises UserError where the folder of temporary files is full.
+    """
+
+    def __init__(self, reports: Iterable[GroundedReport] = (), limit: int | None = None) -> None:
+        self._limit = LIMIT if limit is None else limit
+        self._held: list[GroundedReport] | None = []
+        self._size = 0
+        self._ends = array.array("q", [0])
+        self._file: Any = None
+        for report in reports:
+            self.append(report)
+
+    def append(self, report: GroundedReport) -> None:
+        """One more report."""
+        if self._held is None:
+            self._write([report])
+            return
+        self._held.append(report)
+        # a text that two fields share is one object, but for that the estimate may be too high
+        self._size += len(report.report) + len(report.reference)
+        self._size += sum(len(s.report) + len(s.reference) for s in report.sections)
+        if self._size > self._limit:
+            self._file = tempfile.TemporaryFile(prefix="reg2rg-")  # noqa: SIM115 - lives as long as the shelf
+            held, self._held = self._held, None
+            self._write(held)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1 if self._held is None else len(self._held)
+
+    def _write(self, reports: Iterable[GroundedReport]) -> None:
+        try:
+            self._file.seek(0, 2)
+            for report in reports:
+                line = _packed(report)
+                self._file.write(line)
+                self._ends.append(self._ends[-1] + len(line))
+        except OSError as error:
+            fix = "Make room there, or name another folder in the environment's TMPDIR."
+            raise UserError(f"the reports can't be kept ({error.strerror or error})", tempfile.gettempdir(), fix) from error
+
+    def _read(self, places: Sequence[int]) -> Iterator[GroundedReport]:
+        if self._held is not None:
+            held = self._held
+            yield from (held[place] for place in places)
+            return
+        for first in range(0, len(places), AT_ONCE):
+            some = places[first : first + AT_ONCE]
+            if isinstance(some, range) and some.step == 1:  # in a row: one read
+                start = self._ends[some[0]]
+                block = self._bytes(start, self._ends[some[-1] + 1])
+                parts = (block[self._ends[i] - start : self._ends[i + 1] - start] for i in some)
+            else:
+                parts = (self._bytes(self._ends[i], self._ends[i + 1]) for i in some)
+            yield from map(_unpacked, parts)
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        self._file.seek(start)
+        data: bytes = self._file.read(end - start)
+        return data
+
+
+def _packed(report: GroundedReport) -> bytes:
+    rows = [[s.index, s.region, s.named, s.confidence, s.report, s.reference] for s in report.sections]
+    fields = [report.study, report.report, report.reference, rows, dict(report.settings)]
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _unpacked(line: bytes) -> GroundedReport:
+    study, report, reference, rows, settings = json.loads(line.decode("utf-8", "surrogatepass"))
+    return GroundedReport(study, tuple(RegionSection(*row) for row in rows), report, reference, settings)
+
+
+class View(_Sequence):
+    """Reports of another sequence: those at `places`, each as `change` (of its place in the view and itself) makes it."""
+
+    def __init__(self, source: Reports, places: np.ndarray | None = None, change: Change | None = None) -> None:
+        self._source, self._change = source, change
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._source) if self._places is None else len(self._places)
+
+    def _read(self, places: Sequence[int]) -> Iterator[GroundedReport]:
+        for number, report in zip(places, self._of_source(places), strict=True):
+            yield report if self._change is None else self._change(number, report)
+
+    def _of_source(self, places: Sequence[int]) -> Iterator[GroundedReport]:
+        return read(self._source, places if self._places is None else self._places[np.asarray(places, dtype=np.int64)])
+
+
+def read(reports: Reports, places: Sequence[int] | np.ndarray) -> Iterator[GroundedReport]:
+    """The reports at some places, in their order."""
+    if isinstance(reports, _Sequence):
+        return reports._read(places if isinstance(places, range) else _in_a_row(places))
+    return (reports[int(i)] for i in places)
+
+
+def _in_a_row(places: Sequence[int] | np.ndarray) -> Sequence[int]:
+    """The same places, as a range where they are one."""
+    if len(places) and int(places[-1]) - int(places[0]) == len(places) - 1 and (np.diff(places) == 1).all():
+        return range(int(places[0]), int(places[-1]) + 1)
+    return [int(i) for i in places]
+
+
+def parts(n: int, size: int = 2 * AT_ONCE) -> Iterator[slice]:
+    """Slices that cover 0..n."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
