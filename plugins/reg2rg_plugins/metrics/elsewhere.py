@@ -6,6 +6,7 @@ once and kept; it is told to stay offline, so that weights come from folders onl
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -51,16 +52,17 @@ class Elsewhere:
 
     def statistics(self, reports: Sequence[GroundedReport]) -> np.ndarray:
         """float64 (n, k + 1). Raises UserError where the other Python fails."""
-        pairs = [(r.report.strip(), r.reference.strip()) for r in reports]
-        asked = list(dict.fromkeys(pair for pair in pairs if all(pair)))  # a pair that recurs is asked once
-        known: dict[tuple[str, str], list[float]] = {}
+        # a pair that recurs is asked once; only the pairs of one request are in memory
+        names = np.array([_digest(*_texts(r)) for r in reports], dtype="S32")
+        known, first, place = np.unique(names, return_index=True, return_inverse=True)
+        asked = np.sort(first[known != _EMPTY]).tolist()
+        numbers = np.zeros((len(known), len(self.names)))
         for start in range(0, len(asked), CHUNK):
             self._tell(start, len(asked))
             chunk = asked[start : start + CHUNK]
-            known |= dict(zip(chunk, _scores(self._ask, chunk, len(self.names)), strict=True))
+            numbers[place[chunk]] = _scores(self._ask, [_texts(reports[i]) for i in chunk], len(self.names))
         self._tell(len(asked), len(asked))
-        nothing = [0.0] * len(self.names)
-        return np.array([[*known.get(pair, nothing), 1.0] for pair in pairs], dtype=np.float64).reshape(-1, len(self.names) + 1)
+        return np.concatenate([numbers[place], np.ones((len(reports), 1))], axis=1)
 
     def combine(self, sums: np.ndarray) -> dict[str, np.ndarray]:
         """The means from sums (..., k + 1)."""
@@ -69,6 +71,19 @@ class Elsewhere:
     def _tell(self, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(self.tool, done, total)
+
+
+def _texts(report: GroundedReport) -> tuple[str, str]:
+    return report.report.strip(), report.reference.strip()
+
+
+def _digest(report: str, reference: str) -> bytes:
+    """What names a pair of texts; `_EMPTY` where one of them is."""
+    whole = f"{len(report)} {report}{reference}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(whole, digest_size=16).hexdigest().encode() if report and reference else _EMPTY
+
+
+_EMPTY = b""
 
 
 def _scores(worker: OtherPython, pairs: Sequence[tuple[str, str]], width: int) -> list[list[float]]:
