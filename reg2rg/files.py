@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,19 +13,43 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it takes the name when the block ends well, and vanishes otherwise."""
+    """A temporary name beside `path` to write to; it takes the name when the block ends well, and vanishes otherwise.
+
+    Makes the folder where it is missing; the file gets the permissions that the umask leaves.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
-    temporary = Path(name)
+    with _renamed(Path(name), path) as temp:
+        yield temp
+        temp.chmod(0o666 & ~_umask())  # mkstemp gives 0600, an ordinary file doesn't
+
+
+@contextlib.contextmanager
+def shared_file(path: Path) -> Iterator[Path]:
+    """Like `atomic_file`, in a folder that many machines and users write to.
+
+    The folder must be there, its own rules (an ACL) give the file's permissions, and what a killed process leaves is called
+    `temporary(path)`, so that it can be swept.
+    """
+    with _renamed(temporary(path), path) as temp:
+        yield temp
+
+
+def temporary(path: Path) -> Path:
+    """The name under which `shared_file` has `path` written: `.NAME.MACHINE.PROCESS.tmp`."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+
+
+@contextlib.contextmanager
+def _renamed(temp: Path, path: Path) -> Iterator[Path]:
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
+        yield temp
+        with temp.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp gives 0600, an ordinary file doesn't
-        temporary.replace(path)
+        temp.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        temp.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

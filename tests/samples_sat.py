@@ -182,7 +182,7 @@ def converted(folder: Path, **changes: object) -> Path:
     """A converted folder on a grid of 8 × 8 × 12 mm, so that a chest is a handful of small windows."""
     from reg2rg.convert import convert
     from reg2rg.convert.job import Request
-    from reg2rg.convert.layouts import KINDS
+    from reg2rg.convert.kinds import KINDS
 
     out = folder / "sat"
     convert(Request(KINDS["sat"], published(folder / "published"), out))

@@ -15,8 +15,9 @@ import samples_segmenter
 from samples_ct import hu_array, scans, write_bits, write_dicom, write_nifti
 
 from reg2rg import plugins
-from reg2rg.data.store import Store, temporary
+from reg2rg.data.store import Store
 from reg2rg.errors import UserError
+from reg2rg.files import temporary
 from reg2rg.preprocess import Summary, preprocess
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 from torch.nn import functional as F
 
 
@@ -57,10 +58,15 @@ class Kept(nn.Module):
             or any(s.requires_grad or s.is_inference() for s in sources)
         ):
             return make()
-        now = (how, *((s.data_ptr(), s._version, s.dtype, s.device) for s in sources))
+        now = (how, *((_place(s), s._version, s.dtype, s.device) for s in sources))
         if self._seen is None or self._seen[0] != now or any(r() is not s for r, s in zip(self._seen[1], sources, strict=True)):
             self._value, self._seen = make(), (now, tuple(weakref.ref(s) for s in sources))
         return self._value
+
+
+def _place(x: Tensor) -> int:
+    """Where the values lie; 0 for a fake tensor, which has none and warns when it is asked."""
+    return 0 if isinstance(x, FakeTensor) else x.data_ptr()
 
 
 class Linear(nn.Linear):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..convert.layouts import DEFAULT, KINDS
+from ..convert.kinds import DEFAULT, KINDS
 from ..errors import EXIT_USAGE, UserError, suggest
 from .console import emit_json, progress_bar, say
 from .options import RecipeOption, SetOption

@@ -238,13 +238,13 @@ def _reports(path: Path) -> Description:
     from ..evaluate import read_reports
 
     found = read_reports(path)
-    sections = [s for r in found.reports for s in r.sections]
+    sections = Counter(s.region or "none" for r in found.reports for s in r.sections)
     words = [len(r.report.split()) for r in found.reports]
     return {
         "kind": "reports",
         "studies": len(found.reports),
         "with_reference": sum(bool(r.reference) for r in found.reports),
-        "sections": dict(sorted(Counter(s.region or "none" for s in sections).items())),
+        "sections": dict(sorted(sections.items())),
         "mean_words": round(sum(words) / len(words), 1) if words else 0,
         "excluded": found.excluded,
     }

@@ -22,7 +22,8 @@ from ..model import weights
 from ..model.tokenizers import local_folder
 from . import encoder, job, keys, language, reading
 from .job import Converted, Request
-from .layouts import LAYOUTS, Layout
+from .layouts import Layout
+from .tables import LAYOUTS
 
 Types = dict[str, str]  # official key → type
 

@@ -22,8 +22,9 @@ from ..files import atomic_folder, write_text
 from ..model.weights import write_tensors
 from . import job, keys, reading, settle
 from .job import Converted, Request
-from .layouts import DEFAULT, LAYOUTS, Kind
+from .kinds import DEFAULT, Kind
 from .shapes import READS, Shapes
+from .tables import LAYOUTS
 
 WEIGHTS, CONFIG = "encoder.safetensors", "config.json"
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from ..errors import UserError
 from ..files import atomic_file, nearest, write_text
 from ..progress import Progress, silent
-from .layouts import LAYOUTS, Kind
+from .kinds import Kind
+from .tables import LAYOUTS
 
 OFFICIAL, REST = "official.json", "rest.safetensors"
 

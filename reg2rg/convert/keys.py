@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .layouts import LAYOUTS, OTHERS, Layout, kind_of, recognise
+from .kinds import OTHERS, kind_of, recognise
+from .layouts import Layout
 from .reading import listed
+from .tables import LAYOUTS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from ..model.weights import read_tensors, write_tensors
 from . import back as backwards
 from . import job, keys, reading
 from .job import Converted, Request
-from .layouts import LAYOUTS
 from .shapes import Shapes
+from .tables import LAYOUTS
 
 WEIGHTS, CONFIG, BASE = "model.safetensors", "config.json", "zzxslp/RadBERT-RoBERTa-4m"
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",))

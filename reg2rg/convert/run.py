@@ -27,8 +27,8 @@ from ..model.weights import WEIGHTS, write_config, write_tensors
 from ..recipe import Recipe
 from . import job, keys, language, reading, settle
 from .job import Converted, Request
-from .layouts import LAYOUTS
 from .shapes import Shapes, lora
+from .tables import LAYOUTS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ from ..model.weights import read_tensors, write_tensors
 from . import back as backwards
 from . import job, keys, reading
 from .job import Converted, Request
+from .kinds import Kind
 from .labeler import BESIDE, TOKENIZERS
-from .layouts import LAYOUTS, Kind
+from .tables import LAYOUTS
 
 WEIGHTS, CONFIG, TEXT = "model.safetensors", "config.json", "text"
 

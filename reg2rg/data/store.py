@@ -17,8 +17,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ import numpy as np
 from ..anatomy import REGIONS
 from ..contracts import RegionMask, Study, Volume
 from ..errors import EXIT_USAGE, UserError
+from ..files import shared_file
 from ..shares import share
 from .boxes import Box, Facts, measure
 from .chunks import read_array, read_box, write_array
@@ -35,24 +34,6 @@ from .inspection import Inspection, write_inspection
 
 FORMAT = 1
 _REDO = "Run the same reg2rg preprocess again: it writes this study anew."
-
-
-def temporary(path: Path) -> Path:
-    """The name under which `path` is written before it is renamed; `preprocess` sweeps what killed runs leave."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` fill a temporary file beside `path`, flushes it to the disk and renames it; nothing stays on failure."""
-    temp = temporary(path)
-    try:
-        write(temp)
-        with temp.open("rb+") as file:
-            os.fsync(file.fileno())
-        temp.replace(path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
 
 
 def write_study(
@@ -74,15 +55,12 @@ def write_study(
         raise UserError(f"the mask's shape {mask.bits.shape} isn't the volume's {volume.shape}", study.id)
     import h5py
 
-    def write(temp: Path) -> None:
-        with h5py.File(temp, "w") as file:
-            _write(file, volume, mask, study)
-            write_facts(file, facts or measure(volume.hu, mask.bits))
-            file.attrs["fingerprint"] = fingerprint
-            if inspection:
-                write_inspection(file, inspection)
-
-    replace_file(path, write)
+    with shared_file(path) as temp, h5py.File(temp, "w") as file:
+        _write(file, volume, mask, study)
+        write_facts(file, facts or measure(volume.hu, mask.bits))
+        file.attrs["fingerprint"] = fingerprint
+        if inspection:
+            write_inspection(file, inspection)
 
 
 def _write(file: Any, volume: Volume, mask: RegionMask, study: Study) -> None:
@@ -161,12 +139,10 @@ def _rewrite(path: Path, change: Callable[[Any], None]) -> None:
 
     import h5py
 
-    def write(temp: Path) -> None:
+    with shared_file(path) as temp:
         shutil.copyfile(path, temp)
         with h5py.File(temp, "r+") as file:
             change(file)
-
-    replace_file(path, write)
 
 
 @contextlib.contextmanager
@@ -218,11 +194,8 @@ def study_fingerprint(path: Path) -> str:
 def write_info(root: Path, info: dict[str, Any]) -> None:
     """Writes `store.json`."""
     text = json.dumps(info, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    replace_file(root / "store.json", lambda temp: _text(temp, text))
-
-
-def _text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    with shared_file(root / "store.json") as temp:
+        temp.write_text(text, encoding="utf-8")
 
 
 class Store:

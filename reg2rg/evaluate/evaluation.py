@@ -148,8 +148,8 @@ class _Run:
         found = recognition.confusion(map(recognition.named_pairs, self.studies))
         if not found.named:
             raise UserError("no section says which region it names")
-        self.confusion = found
         self.blocks.append(recognition.block(found))
+        self.confusion = found
 
     def _clinical(self) -> None:
         if self.labels is None:
@@ -168,12 +168,12 @@ class _Run:
 
     def _regional(self) -> None:
         truths = self.truths if self.labels is not None else None
-        self.regional = regional(self.studies, truths, lambda texts: label_texts(texts, self.labeler, self.progress))
-        for part in self.regional:
+        for part in regional(self.studies, truths, lambda texts: label_texts(texts, self.labeler, self.progress)):
             found = self._texts().get(part.region)
+            self.blocks.append(part.block(len(self.studies)))
+            self.regional.append(part)
             self._count(part.region, found)
             self.regions.setdefault(part.region, {"n": 0, "missing": 0})
-            self.blocks.append(part.block(len(self.studies)))
 
     def _metric(self, choice: Choice) -> None:
         metric = resolve("metric", choice.name, choice.options, progress=self.progress)

@@ -64,7 +64,7 @@ def _common(a: Reports, b: Reports) -> tuple[Reports, Reports, dict[str, Any]]:
             "the two files have no study in common", fix=f"The one has '{next(iter(mine))}', the other '{next(iter(other))}'."
         )
     pairs = zip(read(a, places[0]), read(b, places[1]), strict=True)
-    if differing := [x.study for x, y in pairs if x.reference and y.reference and _words(x) != _words(y)]:
+    if differing := [x.study for x, y in pairs if _words(x) and _words(y) and _words(x) != _words(y)]:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise UserError(
             f"study '{differing[0]}'{more} has another reference in the other file",
@@ -76,7 +76,7 @@ def _common(a: Reports, b: Reports) -> tuple[Reports, Reports, dict[str, Any]]:
     }
 
     def referenced(number: int, x: GroundedReport) -> GroundedReport:
-        return x if x.reference else dataclasses.replace(x, reference=b[int(places[1][number])].reference)
+        return x if x.reference.strip() else dataclasses.replace(x, reference=b[int(places[1][number])].reference)
 
     left = View(a, places[0], referenced)
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import abc
 import array
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 
 from ..contracts import GroundedReport, RegionSection
-from ..errors import UserError
+from .scratch import Scratch
 
 LIMIT = 8_000_000  # characters that a shelf holds in memory before it moves to disk: some 3,000 reports
 AT_ONCE = 1000  # reports read from disk together
@@ -53,37 +52,33 @@ class Shelf(_Sequence):
         self._held: list[GroundedReport] | None = []
         self._size = 0
         self._ends = array.array("q", [0])
-        self._file: Any = None
+        self._file: Scratch | None = None
         for report in reports:
             self.append(report)
 
     def append(self, report: GroundedReport) -> None:
         """One more report."""
         if self._held is None:
-            self._write([report])
+            self._write(report)
             return
         self._held.append(report)
         # a text that two fields share is one object, but for that the estimate may be too high
         self._size += len(report.report) + len(report.reference)
         self._size += sum(len(s.report) + len(s.reference) for s in report.sections)
         if self._size > self._limit:
-            self._file = tempfile.TemporaryFile(prefix="reg2rg-")  # noqa: SIM115 - lives as long as the shelf
+            self._file = Scratch("the reports")
             held, self._held = self._held, None
-            self._write(held)
+            for one in held:
+                self._write(one)
 
     def __len__(self) -> int:
         return len(self._ends) - 1 if self._held is None else len(self._held)
 
-    def _write(self, reports: Iterable[GroundedReport]) -> None:
-        try:
-            self._file.seek(0, 2)
-            for report in reports:
-                line = _packed(report)
-                self._file.write(line)
-                self._ends.append(self._ends[-1] + len(line))
-        except OSError as error:
-            fix = "Make room there, or name another folder in the environment's TMPDIR."
-            raise UserError(f"the reports can't be kept ({error.strerror or error})", tempfile.gettempdir(), fix) from error
+    def _write(self, report: GroundedReport) -> None:
+        assert self._file is not None
+        line = _packed(report)
+        self._file.add(line)
+        self._ends.append(self._ends[-1] + len(line))
 
     def _read(self, places: Sequence[int]) -> Iterator[GroundedReport]:
         if self._held is not None:
@@ -101,9 +96,8 @@ class Shelf(_Sequence):
             yield from map(_unpacked, parts)
 
     def _bytes(self, start: int, end: int) -> bytes:
-        self._file.seek(start)
-        data: bytes = self._file.read(end - start)
-        return data
+        assert self._file is not None
+        return self._file.read(start, end - start)
 
 
 def _packed(report: GroundedReport) -> bytes:

@@ -6,13 +6,12 @@ All that is ever asked of them is their sum, and their sums in resamples: counts
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from ..errors import UserError
+from .scratch import Scratch
 
 _PART = 8192  # studies whose rows are in memory at once
 _LIMIT = 1 << 20  # bytes of rows that stay in memory
@@ -44,19 +43,12 @@ class Rows:
         self._places = None if every else np.asarray(places, dtype=np.int64)
         self._length, self._width = rows.shape
         self._total = rows.sum(axis=0)
-        self._file: Any = None
+        self._file: Scratch | None = None
         self._rows = rows
         if rows.nbytes > _LIMIT:
-            self._store()
-
-    def _store(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="reg2rg-")  # noqa: SIM115 - lives as long as the rows
-        try:
-            np.ascontiguousarray(self._rows, dtype=np.float64).tofile(self._file)
-        except OSError as error:
-            fix = "Make room there, or name another folder in the environment's TMPDIR."
-            raise UserError(f"the statistics can't be kept ({error})", tempfile.gettempdir(), fix) from error
-        self._rows = np.zeros((0, self._width))
+            self._file = Scratch("the statistics")
+            self._file.add(np.ascontiguousarray(rows, dtype=np.float64).data.cast("B"))
+            self._rows = np.zeros((0, self._width))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,8 +62,8 @@ class Rows:
     def _part(self, start: int, stop: int) -> np.ndarray:
         if self._file is None:
             return self._rows[start:stop]
-        self._file.seek(start * self._width * 8)
-        return np.frombuffer(self._file.read((stop - start) * self._width * 8)).reshape(-1, self._width)
+        found = self._file.read(start * self._width * 8, (stop - start) * self._width * 8)
+        return np.frombuffer(found).reshape(-1, self._width)
 
     def sums(self, counts: np.ndarray) -> np.ndarray:
         """Over resamples, of counts float64 (B, n): float64 (B, K)."""

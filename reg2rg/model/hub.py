@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 
 from ..errors import UserError
+from ..snapshots import NotFetched, snapshot
 
-FILES = ["*.json", "*.yaml", "*.safetensors", "*.model", "README.md"]
+FILES = ("*.json", "*.yaml", "*.safetensors", "*.model", "README.md")
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -26,32 +27,15 @@ def run_folder(run: Path | str, revision: str | None = None) -> Path:
     """
     if not is_name(run):
         return Path(run)
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     name = str(run)
     try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=FILES))
-        if (folder / "config.json").is_file():
-            return folder
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        HfApi().model_info(name, revision=revision, timeout=10)  # one quick question; a download would retry for minutes
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
-    except (HfHubHTTPError, OSError, RuntimeError) as error:
-        raise _absent(name, revision, error) from error
-    except Exception as error:  # the HTTP client's own errors have no common public base
-        if type(error).__module__.partition(".")[0].startswith("http"):
-            raise _absent(name, revision, error) from error
-        raise
-
-
-def _absent(name: str, revision: str | None, error: Exception) -> UserError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
-    at = f" at revision '{revision}'" if revision else ""
-    return UserError(
-        f"there is no such run folder, and no run of that name{at} could be fetched from the hub ({reason})",
-        name,
-        "Give a folder that train wrote, or fetch the run where the hub can be reached.",
-    )
+        return snapshot(name, revision, FILES, lambda folder: (folder / "config.json").is_file())
+    except ValueError as error:  # huggingface_hub's HFValidationError: its rules for names are narrower than `is_name`
+        raise UserError("there is no such run folder, and the hub has no such names", name, "Check the path.") from error
+    except NotFetched as error:
+        at = f" at revision '{revision}'" if revision else ""
+        raise UserError(
+            f"there is no such run folder, and no run of that name{at} could be fetched from the hub ({error})",
+            name,
+            "Give a folder that train wrote, or fetch the run where the hub can be reached.",
+        ) from error

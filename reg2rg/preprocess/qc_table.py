@@ -16,6 +16,7 @@ from ..data import store
 from ..data.boxes import Facts
 from ..data.inspection import Inspection, read_quality
 from ..errors import UserError
+from ..files import shared_file
 from .qc import Quality, measure_quality
 from .qc_picture import draw
 from .qc_rules import cut_regions, flags, left_right
@@ -91,7 +92,8 @@ def write_table(out: Path, known: Mapping[str, Row]) -> None:
     for path in sorted((out / "studies").glob("[!.]*.h5"), key=lambda p: p.stem):
         row = known.get(path.stem) or before.get(path.stem) or read_row(path)
         rows.append(row or {**dict.fromkeys(COLUMNS, ""), "study": path.stem, "flags": NOT_MEASURED})
-    store.replace_file(out / NAME, lambda temp: _write(temp, rows))
+    with shared_file(out / NAME) as temp:
+        _write(temp, rows)
 
 
 def read_table(out: Path) -> list[Row]:

@@ -22,6 +22,7 @@ from ..data import store
 from ..data.layouts import Source, discover
 from ..data.splitting import Splitter, lacks_sentences, with_sentences
 from ..errors import UserError
+from ..files import shared_file
 from ..progress import Progress, silent
 from ..shares import share
 from .cluster import Elsewhere
@@ -238,7 +239,8 @@ def _close(out: Path, info: dict[str, Any], tally: _Tally, part: list[Source], w
         known = [r for r in read_failures(out) if r["study"] not in settled]
         kept = [r for r in known if not whole or r["study"] in own]
         merged = sorted([*rows, *kept], key=lambda r: r["study"])
-        store.replace_file(out / "failures.csv", lambda temp: _write_rows(temp, merged))
+        with shared_file(out / "failures.csv") as temp:
+            _write_rows(temp, merged)
         write_table(out, tally.rows)
         finished = sum(1 for p in (out / "studies").iterdir() if p.suffix == ".h5" and p.name[0] != ".")
         store.write_info(out, {**info, "counts": {"studies": finished, "refused": len(merged)}})

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from reg2rg import recipe as recipes
 from reg2rg.convert import convert
 from reg2rg.convert.job import Request
-from reg2rg.convert.layouts import KINDS
+from reg2rg.convert.kinds import KINDS
 from reg2rg.errors import UserError
 from reg2rg.model.visual import VisualModel
 from reg2rg.model.weights import load_visual, read_tensors

@@ -16,7 +16,8 @@ from official_files import Sizes, llama_folder, pieces, radfm, radfm_files, reg2
 
 from reg2rg.convert import convert, reading
 from reg2rg.convert.job import Converted, Request
-from reg2rg.convert.layouts import KINDS, LAYOUTS, kind_of
+from reg2rg.convert.kinds import KINDS, kind_of
+from reg2rg.convert.tables import LAYOUTS
 from reg2rg.errors import UserError
 
 State = dict[str, Any]

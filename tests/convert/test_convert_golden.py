@@ -14,7 +14,7 @@ from official_files import Sizes, llama_folder, pieces, reg2rg
 
 from reg2rg.convert import convert
 from reg2rg.convert.job import Request
-from reg2rg.convert.layouts import KINDS
+from reg2rg.convert.kinds import KINDS
 from reg2rg.model import weights
 from reg2rg.model.batch import collate
 from reg2rg.model.prompt import PromptBuilder

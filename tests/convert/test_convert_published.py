@@ -10,9 +10,10 @@ from official_files import PUBLISHED, Pieces, pieces, reg2rg, shapes_alone
 from reg2rg import recipe as recipes
 from reg2rg.convert import keys, run
 from reg2rg.convert.job import Request
+from reg2rg.convert.kinds import KINDS
 from reg2rg.convert.language import Base, configuration
-from reg2rg.convert.layouts import KINDS, LAYOUTS
 from reg2rg.convert.shapes import Shapes
+from reg2rg.convert.tables import LAYOUTS
 
 
 def count(*parts: dict[str, torch.Tensor]) -> int:

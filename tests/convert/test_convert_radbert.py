@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from reg2rg.anatomy import FINDINGS
 from reg2rg.convert import convert, labeler
 from reg2rg.convert.job import Converted, Request
-from reg2rg.convert.layouts import KINDS
+from reg2rg.convert.kinds import KINDS
 from reg2rg.convert.shapes import Shapes
 from reg2rg.errors import UserError
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reg2rg.convert import convert
 from reg2rg.convert.job import Converted, Request
-from reg2rg.convert.layouts import KINDS
+from reg2rg.convert.kinds import KINDS
 from reg2rg.errors import UserError
 
 DTYPES = st.sampled_from([torch.float32, torch.float16, torch.bfloat16])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from reg2rg.convert import convert
 from reg2rg.convert.job import Request
-from reg2rg.convert.layouts import KINDS
+from reg2rg.convert.kinds import KINDS
 from reg2rg.errors import UserError
 from reg2rg.model import weights
 from reg2rg.model.batch import Batch, Sample, collate

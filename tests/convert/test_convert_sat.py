@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from reg2rg.convert import convert, segmenter
 from reg2rg.convert.job import Converted, Request
-from reg2rg.convert.layouts import KINDS, LAYOUTS
+from reg2rg.convert.kinds import KINDS
+from reg2rg.convert.tables import LAYOUTS
 from reg2rg.errors import UserError
 
 

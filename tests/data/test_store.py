@@ -16,8 +16,9 @@ from samples_ct import hu_array, ras_affine
 from reg2rg.anatomy import FINDINGS, REGIONS
 from reg2rg.contracts import RegionMask, Study, Volume
 from reg2rg.data import chunks
-from reg2rg.data.store import FORMAT, Store, read_study, replace_file, rewrite_text, write_info, write_study
+from reg2rg.data.store import FORMAT, Store, read_study, rewrite_text, write_info, write_study
 from reg2rg.errors import UserError
+from reg2rg.files import shared_file
 
 
 def sample(shape: tuple[int, int, int] = (20, 24, 12), seed: int = 0) -> tuple[Volume, RegionMask]:
@@ -134,13 +135,10 @@ def test_nothing_is_left_where_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="shape"):
         write_study(tmp_path / "a.h5", volume, wrong, Study("a"))
 
-    def fail(temp: Path) -> None:
+    (tmp_path / "kept").write_text("whole")
+    with pytest.raises(RuntimeError), shared_file(tmp_path / "kept") as temp:
         temp.write_text("half")
         raise RuntimeError("killed")
-
-    (tmp_path / "kept").write_text("whole")
-    with pytest.raises(RuntimeError):
-        replace_file(tmp_path / "kept", fail)
     assert [p.name for p in tmp_path.iterdir()] == ["kept"] and (tmp_path / "kept").read_text() == "whole"
 
 

@@ -186,6 +186,12 @@ def test_a_name_that_is_nowhere_is_one_sentence(cache: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["x--y/z", "runs/a..b", "runs/" + "n" * 120])
+def test_what_the_hub_takes_for_no_name_is_one_sentence_too(name: str) -> None:
+    with pytest.raises(UserError, match="the hub has no such names"):
+        Reg2RG.from_pretrained(name)
+
+
 def test_a_path_is_never_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()

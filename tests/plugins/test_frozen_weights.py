@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from reg2rg_plugins.adapters.perceiver import Perceiver
 from reg2rg_plugins.volume_encoders import vit3d
 from reg2rg_plugins.volume_encoders.vit3d import ViT3D, attend
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
 SMALL: dict[str, Any] = {
@@ -196,3 +198,34 @@ def test_an_inference_tensor_is_never_kept() -> None:
         for _ in range(2):
             kept(lambda: made.append(1), (source,))
     assert len(made) == 2
+
+
+@pytest.fixture
+def each_warning() -> Iterator[None]:
+    """PyTorch says a warning of its own every time, and each is an error."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    torch.set_warn_always(before)
+
+
+@pytest.mark.usefixtures("each_warning")
+@torch.no_grad()
+def test_fake_weights_are_kept_without_a_warning() -> None:
+    kept, made = frozen.Kept(), []
+    with FakeTensorMode():
+        source, other = (nn.Parameter(torch.ones(2), requires_grad=False) for _ in range(2))
+        for given in (source, source, other):
+            kept(lambda: made.append(1), (given,))
+    assert len(made) == 2
+
+
+@torch.no_grad()
+def test_values_moved_to_another_place_are_seen() -> None:
+    """What `parameter.data = …` puts there has the parameter's version; only its place tells."""
+    source, kept = nn.Parameter(torch.ones(2), requires_grad=False), frozen.Kept()
+    first = kept(lambda: source.sum().item(), (source,))
+    source.data = torch.zeros(2)
+    assert (first, kept(lambda: source.sum().item(), (source,))) == (2, 0)

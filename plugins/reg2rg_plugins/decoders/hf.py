@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reg2rg.errors import UserError
+from reg2rg.snapshots import NotFetched, snapshot
 
 Quantization = Literal["none", "nf4"]
+FILES = ("*.json", "*.safetensors", "*.model", "*.txt")  # of a model on the hub
 
 
 class HuggingFace:
@@ -104,39 +106,22 @@ def locate(base: str, revision: str | None = None) -> str:
 
     Raises UserError where the weights are neither here nor to be had; a machine without network is told so at once.
     """
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     if Path(base).is_dir():
         return base
-    wanted = ["*.json", "*.safetensors", "*.model", "*.txt"]
     try:
-        folder = snapshot_download(base, revision=revision, local_files_only=True, allow_patterns=wanted)
-        if any(Path(folder).glob("*.safetensors")):
-            return folder
+        return str(snapshot(base, revision, FILES, lambda folder: any(folder.glob("*.safetensors"))))
     except HFValidationError as error:
         raise UserError(
             "there is no such folder, and this is no name on the hub", base, "Point to a folder: --decoder FOLDER."
         ) from error
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        HfApi().model_info(base, revision=revision, timeout=10)  # one quick question, where loading would retry for minutes
-        return snapshot_download(base, revision=revision, allow_patterns=wanted)
-    except (HfHubHTTPError, OSError, RuntimeError) as error:
-        raise _absent(base, revision, error) from error
-    except Exception as error:  # the HTTP client's own errors have no common public base
-        if type(error).__module__.startswith("httpx"):
-            raise _absent(base, revision, error) from error
-        raise
-
-
-def _absent(base: str, revision: str | None, error: Exception) -> UserError:
-    at = f" at revision '{revision}'" if revision else ""
-    return UserError(
-        f"the weights of the decoder '{base}'{at} are not on this machine and could not be fetched ({_first_line(error)})",
-        fix="Download them where you may, and point to them: --decoder FOLDER (config.json, *.safetensors, tokenizer).",
-    )
+    except NotFetched as error:
+        at = f" at revision '{revision}'" if revision else ""
+        raise UserError(
+            f"the weights of the decoder '{base}'{at} are not on this machine and could not be fetched ({error})",
+            fix="Download them where you may, and point to them: --decoder FOLDER (config.json, *.safetensors, tokenizer).",
+        ) from error
 
 
 def load_tokenizer(path: str) -> Any:

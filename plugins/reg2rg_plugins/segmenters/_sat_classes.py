@@ -17,8 +17,7 @@ import numpy as np
 from reg2rg.anatomy import REGIONS, region_name
 from reg2rg.errors import UserError, suggest
 
-from ._grid import dilate, erode
-from ._wall import PLEURA_MM
+from ._pleura import shell
 
 Table = Mapping[str, tuple[str, ...]]
 SHARED = ("abdomen", "mediastinum")  # a prompt of both is parted at the lungs' lower end
@@ -94,9 +93,9 @@ def finish(bits: np.ndarray, regions: Collection[str], spacing: tuple[float, flo
     for region, part in zip(SHARED, (slice(0, floor), slice(floor, None)), strict=True):
         out[..., part] |= shared[..., part].astype(np.uint16) * np.uint16(_bit(region))
     if "pleura" in regions and slices.size:
-        shell = dilate(lungs, PLEURA_MM[0], spacing) & ~erode(lungs, PLEURA_MM[1], spacing)
-        shell &= out & np.uint16(_bit("bone") | _bit("trachea and bronchie")) == 0
-        out |= shell.astype(np.uint16) * np.uint16(_bit("pleura"))
+        pleura = shell(lungs, spacing)
+        pleura &= out & np.uint16(_bit("bone") | _bit("trachea and bronchie")) == 0
+        out |= pleura.astype(np.uint16) * np.uint16(_bit("pleura"))
     return out & np.uint16(sum(_bit(region) for region in regions))
 
 

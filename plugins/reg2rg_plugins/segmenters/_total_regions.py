@@ -9,12 +9,13 @@ import numpy as np
 
 from reg2rg.anatomy import REGIONS
 
-from ._grid import coarse, dilate, erode, refine
+from ._grid import coarse, refine
+from ._pleura import PLEURA_MM, shell
 from ._total_classes import AORTA, LOBES, T12, regions_of
-from ._wall import PLEURA_MM
 
 _BIT = {region: np.uint16(1 << i) for i, region in enumerate(REGIONS)}
 _ALL = np.uint16((1 << len(REGIONS)) - 1)
+SHORT = 0.99  # voxels: unlike `_wall`'s, this shell doesn't reach sideways into voxels that are wider than itself
 
 
 def part_aorta(bits: np.ndarray, abdomen: bool) -> None:
@@ -45,22 +46,20 @@ def add_pleura(bits: np.ndarray, spacing: tuple[float, float, float]) -> bool:
     if not lungs.any():
         return False
     grid = coarse(lungs, spacing)
-    lung = grid.hu >= 0.5
-    outside, inside = (max(mm, 0.99 * max(grid.spacing[:2])) for mm in PLEURA_MM)
-    shell = refine(dilate(lung, outside, grid.spacing) & ~erode(lung, inside, grid.spacing), grid)
+    pleura = refine(shell(grid.hu >= 0.5, grid.spacing, SHORT), grid)
     hard = _BIT["bone"] | _BIT["trachea and bronchie"]
     for z in range(bits.shape[2]):
         plane = bits[..., z]
-        np.bitwise_or(plane, _BIT["pleura"], out=plane, where=shell[..., z] & (plane & hard == 0))
+        np.bitwise_or(plane, _BIT["pleura"], out=plane, where=pleura[..., z] & (plane & hard == 0))
     return True
 
 
 def derive(bits: np.ndarray, spacing: tuple[float, float, float], names: frozenset[str]) -> tuple[str, ...]:
     """Both, in place, for masks of the classes `names`; returns remarks on what these tell only in part."""
     part_aorta(bits, "abdomen" in regions_of(names))
-    shell = bool(names & set(LOBES)) and "pleura" not in names and add_pleura(bits, spacing)
+    derived = bool(names & set(LOBES)) and "pleura" not in names and add_pleura(bits, spacing)
     notes = []
-    if shell:
+    if derived:
         rest = "" if "pleural_effusion" in names else "; effusions aren't followed (task pleural_pericard_effusion)"
         outside, inside = PLEURA_MM
         notes.append(f"pleura: derived, a shell of {outside:g} mm outside and {inside:g} mm inside of the lungs{rest}")

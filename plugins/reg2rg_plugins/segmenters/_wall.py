@@ -8,8 +8,9 @@ from scipy import ndimage
 from ._grid import Mask, dilate, erode, largest, open_
 from ._heart import SAG_MM, Chest
 from ._hull import hull_slices
+from ._pleura import shell
 
-PLEURA_MM = (5.0, 7.0)  # the shell's reach outside and inside the lung's surface
+NEXT = 1.01  # voxels: the pleura reaches the next one on coarse grids too, whatever the rounding
 WALL_MM = 4.0  # beneath the wall's outer face
 ABDOMEN_MM = 230.0  # lower than this under the diaphragm lies the pelvis
 BESIDE_MM = (62.0, 38.0)  # kidneys and spleen lie up to so far behind the vertebrae's front, so far aside
@@ -23,12 +24,8 @@ BREAST_ML = 40.0  # less than this in front of the ribs isn't called a breast
 
 def find_pleura(chest: Chest) -> Mask:
     """A shell around each lung's surface."""
-    spacing = chest.grid.spacing
-    outside, inside = (max(mm, 1.01 * max(spacing[:2])) for mm in PLEURA_MM)
-    shell = np.zeros_like(chest.body)
-    for lung in (chest.right, chest.left):
-        shell |= dilate(lung, outside, spacing) & ~erode(lung, inside, spacing)
-    return shell & chest.body & ~chest.airway & ~chest.bone
+    right, left = (shell(lung, chest.grid.spacing, NEXT) for lung in (chest.right, chest.left))
+    return (right | left) & chest.body & ~chest.airway & ~chest.bone
 
 
 def find_abdomen(chest: Chest, floor: np.ndarray, taken: Mask) -> Mask:

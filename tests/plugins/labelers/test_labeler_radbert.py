@@ -20,7 +20,7 @@ from reg2rg.anatomy import FINDINGS
 from reg2rg.conformance import conform
 from reg2rg.convert import convert
 from reg2rg.convert.job import Request
-from reg2rg.convert.layouts import KINDS
+from reg2rg.convert.kinds import KINDS
 from reg2rg.errors import UserError
 from reg2rg.plugins import resolve
 
