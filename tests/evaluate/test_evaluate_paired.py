@@ -54,6 +54,13 @@ def test_values_are_those_of_each_file_alone() -> None:
             assert row["other"] == two["metrics"][row["metric"]]["value"]
 
 
+def test_a_blank_reference_is_none_and_the_other_files_stands_for_it() -> None:
+    blank = [dataclasses.replace(r, reference=" " if i % 2 else "") for i, r in enumerate(good(20))]
+    whole = comparison(good(20), poor(20), metrics=["bleu"], ci=0)
+    assert comparison(blank, poor(20), metrics=["bleu"], ci=0) == whole
+    assert comparison(good(20), [dataclasses.replace(r, reference="\n") for r in poor(20)], metrics=["bleu"], ci=0) == whole
+
+
 def test_equal_files_do_not_differ() -> None:
     rows = comparison(poor(20), poor(20), ci=100)["rows"]
     assert all(row["difference"] == row["low"] == row["high"] == 0 and row["p"] == 1 for row in rows)

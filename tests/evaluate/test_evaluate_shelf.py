@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from reg2rg.anatomy import REGIONS
 from reg2rg.contracts import GroundedReport, RegionSection
-from reg2rg.errors import UserError
 from reg2rg.evaluate import read_reports, regional, shelf
 from reg2rg.evaluate.assess import assess
 from reg2rg.evaluate.reading import ReportsFile
@@ -76,20 +75,6 @@ def test_a_view_changes_reports_as_they_are_read() -> None:
     assert [(r.study, r.report) for r in view] == [("s4", "0"), ("s1", "1")]
     assert view[-1].study == "s1" and [r.study for r in view[:1]] == ["s4"]
     assert [r.study for r in View(view, np.array([1]))] == ["s1"]
-
-
-def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Shelf(limit=0)
-    kept.append(GroundedReport("a", (), "x"))
-
-    class Full:
-        def seek(self, *at: int) -> None: ...
-        def write(self, line: bytes) -> None:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(kept, "_file", Full())
-    with pytest.raises(UserError, match=r"No space left on device.*TMPDIR"):
-        kept.append(GroundedReport("b", (), "x"))
 
 
 # --- scores --------------------------------------------------------------------------------------------------------------
