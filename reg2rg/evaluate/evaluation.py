@@ -19,7 +19,7 @@ from .bootstrap import Block, Estimate, estimate
 from .choice import Choice, Named
 from .labels import distinct, label_reports, label_texts, matched
 from .regional import Part, Texts, region_texts, regional
-from .shelf import Reports, View
+from .shelf import Reports, View, whole_texts
 from .statistics import Rows
 
 PARTS = ("clinical", "recognition", "length")
@@ -98,7 +98,7 @@ class _Run:
         labeler: Choice,
         progress: Progress = silent,
     ) -> None:
-        facts = [(r.study, bool(r.reference.strip())) for r in reports]
+        facts = [(r.study, bool(r.reference.strip())) for r in whole_texts(reports)]
         truths = matched([study for study, _ in facts], labels) if labels is not None else [None] * len(facts)
         usable = [i for i, (_, told) in enumerate(facts) if told or truths[i] is not None]
         if not usable:
@@ -229,8 +229,8 @@ class _Run:
             found["length"] = length.summary(*self.lengths, scores["length",])
         return {
             **found,
-            "distinct_reports": distinct(r.report for r in self.studies),
-            "empty_predictions": sum(not r.report.strip() for r in self.studies),
+            "distinct_reports": distinct(r.report for r in whole_texts(self.studies)),
+            "empty_predictions": sum(not r.report.strip() for r in whole_texts(self.studies)),
             "skipped": self.skipped,
             "excluded": self.excluded,
         }

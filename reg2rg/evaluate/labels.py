@@ -20,7 +20,7 @@ from ..plugins import resolve
 from ..progress import Progress, silent
 from .choice import Choice, Named
 from .rows import cell, find_id_column, read_rows, study_key
-from .shelf import Reports, parts
+from .shelf import Reports, parts, whole_texts
 
 Labels = dict[str, dict[str, int]]
 
@@ -87,7 +87,7 @@ def label_reports(
     reports: Reports, labeler: Named, progress: Progress = silent, sides: Sequence[str] = ("report", "reference")
 ) -> list[np.ndarray]:
     """The labels of each side's texts, uint8 (n, 18) a side, with few texts in memory at once."""
-    n = len(reports)
+    n, reports = len(reports), whole_texts(reports)
     judge = _Judge(Choice.of(labeler), progress, n * len(sides))
     found = [np.zeros((n, len(FINDINGS)), dtype=np.uint8) for _ in sides]
     for part in parts(n, _AT_ONCE):

@@ -20,7 +20,7 @@ from .choice import Named
 from .evaluation import DEFAULT, collect
 from .labels import distinct
 from .rows import study_key
-from .shelf import Reports, View, read
+from .shelf import Reports, View, read, whole_texts
 
 Key = tuple[str, ...]
 Number = tuple[Key, str]  # a block, and the name of a number in it
@@ -57,13 +57,13 @@ def comparison(
 
 def _common(a: Reports, b: Reports) -> tuple[Reports, Reports, dict[str, Any]]:
     """The studies of both, in the order of `a`, with one reference each; and those of one alone."""
-    mine, other = ({study_key(r.study): i for i, r in enumerate(side)} for side in (a, b))
+    mine, other = ({study_key(r.study): i for i, r in enumerate(whole_texts(side))} for side in (a, b))
     places = [np.array([side[key] for key in mine if key in other], dtype=np.int64) for side in (mine, other)]
     if not len(places[0]):
         raise UserError(
             "the two files have no study in common", fix=f"The one has '{next(iter(mine))}', the other '{next(iter(other))}'."
         )
-    pairs = zip(read(a, places[0]), read(b, places[1]), strict=True)
+    pairs = zip(read(whole_texts(a), places[0]), read(whole_texts(b), places[1]), strict=True)
     if differing := [x.study for x, y in pairs if _words(x) and _words(y) and _words(x) != _words(y)]:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise UserError(

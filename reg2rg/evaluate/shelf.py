@@ -62,7 +62,7 @@ class Shelf(_Sequence):
             self._write(report)
             return
         self._held.append(report)
-        # a text that two fields share is one object, but for that the estimate may be too high
+        # too much where fields share a text, which does no harm
         self._size += len(report.report) + len(report.reference)
         self._size += sum(len(s.report) + len(s.reference) for s in report.sections)
         if self._size > self._limit:
@@ -81,10 +81,15 @@ class Shelf(_Sequence):
         self._ends.append(self._ends[-1] + len(line))
 
     def _read(self, places: Sequence[int]) -> Iterator[GroundedReport]:
-        if self._held is not None:
-            held = self._held
-            yield from (held[place] for place in places)
-            return
+        if self._held is None:
+            return map(_unpacked, self._lines(places))
+        return map(self._held.__getitem__, places)
+
+    def texts(self, places: Sequence[int]) -> Iterator[GroundedReport]:
+        """The reports at some places; those from disk have no sections, which takes a fifth of the time."""
+        return self._read(places) if self._held is not None else map(_text, self._lines(places))
+
+    def _lines(self, places: Sequence[int]) -> Iterator[bytes]:
         for first in range(0, len(places), AT_ONCE):
             some = places[first : first + AT_ONCE]
             if isinstance(some, range) and some.step == 1:  # in a row: one read
@@ -93,7 +98,7 @@ class Shelf(_Sequence):
                 parts = (block[self._ends[i] - start : self._ends[i + 1] - start] for i in some)
             else:
                 parts = (self._bytes(self._ends[i], self._ends[i + 1]) for i in some)
-            yield from map(_unpacked, parts)
+            yield from parts
 
     def _bytes(self, start: int, end: int) -> bytes:
         assert self._file is not None
@@ -101,14 +106,22 @@ class Shelf(_Sequence):
 
 
 def _packed(report: GroundedReport) -> bytes:
+    """Whole texts, a line end, and the rest; JSON holds no line end of its own."""
     rows = [[s.index, s.region, s.named, s.confidence, s.report, s.reference] for s in report.sections]
-    fields = [report.study, report.report, report.reference, rows, dict(report.settings)]
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    parts = [report.study, report.report, report.reference], [rows, dict(report.settings)]
+    return "\n".join(json.dumps(part, ensure_ascii=False) for part in parts).encode("utf-8", "surrogatepass")
 
 
 def _unpacked(line: bytes) -> GroundedReport:
-    study, report, reference, rows, settings = json.loads(line.decode("utf-8", "surrogatepass"))
+    texts, _, rest = line.decode("utf-8", "surrogatepass").partition("\n")
+    study, report, reference = json.loads(texts)
+    rows, settings = json.loads(rest)
     return GroundedReport(study, tuple(RegionSection(*row) for row in rows), report, reference, settings)
+
+
+def _text(line: bytes) -> GroundedReport:
+    study, report, reference = json.loads(line[: line.index(b"\n")].decode("utf-8", "surrogatepass"))
+    return GroundedReport(study, (), report, reference)
 
 
 class View(_Sequence):
@@ -125,8 +138,32 @@ class View(_Sequence):
         for number, report in zip(places, self._of_source(places), strict=True):
             yield report if self._change is None else self._change(number, report)
 
+    def of_texts(self) -> Reports:
+        """The same without sections, where no change wants them."""
+        return View(whole_texts(self._source), self._places) if self._change is None else self
+
     def _of_source(self, places: Sequence[int]) -> Iterator[GroundedReport]:
         return read(self._source, places if self._places is None else self._places[np.asarray(places, dtype=np.int64)])
+
+
+class _Texts(_Sequence):
+    """A shelf's reports without what is slow to read."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def __len__(self) -> int:
+        return len(self._shelf)
+
+    def _read(self, places: Sequence[int]) -> Iterator[GroundedReport]:
+        return self._shelf.texts(places)
+
+
+def whole_texts(reports: Reports) -> Reports:
+    """The same reports for whom needs study, report and reference alone: sections may be missing."""
+    if isinstance(reports, Shelf):
+        return _Texts(reports)
+    return reports.of_texts() if isinstance(reports, View) else reports
 
 
 def read(reports: Reports, places: Sequence[int] | np.ndarray) -> Iterator[GroundedReport]:
