@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from .opening import open_text
 
 Entry = tuple[int, Any]  # line or place in the list, from 1
 VLM3D = "generated_reports"
+_SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
 
 
 def is_json(path: Path) -> bool:
@@ -56,7 +58,10 @@ def entries(path: Path) -> Iterator[Entry]:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if _SURROGATE.search(text):  # half a character, as some programs leave it, can't be written again: "?" stands for it
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        return value
     except (ValueError, RecursionError) as error:  # RecursionError: lists in lists in lists
         return error
 

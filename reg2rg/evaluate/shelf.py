@@ -40,6 +40,10 @@ class _Sequence(Sequence[GroundedReport]):
     def __iter__(self) -> Iterator[GroundedReport]:
         return self._read(range(len(self)))
 
+    def __reduce__(self) -> tuple[type[list], tuple[list[GroundedReport]]]:
+        """Goes to other processes as a list: a metric may have a pool of its own."""
+        return list, (list(self),)
+
 
 class Shelf(_Sequence):
     """Reports that were added one by one: a list while they are few, else a temporary file that ends with the shelf.

@@ -203,3 +203,11 @@ def test_faults_and_exclusions_reach_the_user(reg2rg: Callable[..., CompletedPro
     path.write_bytes(b"PK\x03\x04")
     done = reg2rg("evaluate", path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.json"])
+def test_half_characters_become_question_marks(tmp_path: Path, name: str) -> None:
+    """What `errors="surrogateescape"` leaves in JSON: it could be read, and then written nowhere."""
+    line = r'{"study": "a", "report": "Clear \ud800 lungs, \ud83d\ude00.", "reference": "\\uDfff"}'
+    found = read(tmp_path, line if name == "r.jsonl" else f"[\n{line}\n]", name)
+    assert texts(found) == [("a", "Clear ? lungs, 😀.", r"\uDfff")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from reg2rg.contracts import GroundedReport, RegionSection
 from reg2rg.evaluate import read_reports, regional, shelf
 from reg2rg.evaluate.assess import assess
 from reg2rg.evaluate.reading import ReportsFile
-from reg2rg.evaluate.shelf import Shelf, View, read
+from reg2rg.evaluate.shelf import Shelf, View, read, whole_texts
 
 TEXT = st.text(max_size=30)
 SECTION = st.builds(
@@ -75,6 +77,23 @@ def test_a_view_changes_reports_as_they_are_read() -> None:
     assert [(r.study, r.report) for r in view] == [("s4", "0"), ("s1", "1")]
     assert view[-1].study == "s1" and [r.study for r in view[:1]] == ["s4"]
     assert [r.study for r in View(view, np.array([1]))] == ["s1"]
+
+
+def test_other_processes_get_a_list() -> None:
+    kept = Shelf([GroundedReport("a", (), "x"), GroundedReport("b", (), "y")], 0)
+    for some in (kept, View(kept, np.array([1])), whole_texts(kept)):
+        assert pickle.loads(pickle.dumps(some)) == list(some)
+
+
+def test_whole_texts_come_without_sections_where_that_is_faster() -> None:
+    section = RegionSection(0, "lung", "lung", None, "x", "y")
+    reports = [GroundedReport(f"s{i}", (section,), "x\ny", "\u2028", {"a": 1}) for i in range(4)]
+    kept = Shelf(reports, 0)
+    bare = [dataclasses.replace(r, sections=(), settings={}) for r in reports]
+    assert list(whole_texts(kept)) == bare and list(whole_texts(View(kept, np.array([2, 0])))) == [bare[2], bare[0]]
+    assert list(whole_texts(reports)) == list(kept) == reports
+    changed = View(kept, change=lambda place, r: dataclasses.replace(r, report=r.sections[0].reference))
+    assert [r.report for r in whole_texts(changed)] == ["y"] * 4
 
 
 # --- scores --------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 
 from reg2rg.contracts import GroundedReport
 
-from .ngrams import chunks, count_grams
+from .ngrams import batches, count_grams
 from .tokens import tokens_13a
 
 ORDERS = 4
@@ -35,7 +35,7 @@ class Bleu:
 
     def statistics(self, reports: Sequence[GroundedReport]) -> np.ndarray:
         """float64 (n, 14)."""
-        rows = [self._rows(reports[part]) for part in chunks(len(reports))]
+        rows = [self._rows(batch) for batch in batches(reports)]
         return np.concatenate(rows) if rows else np.zeros((0, 14))
 
     @staticmethod

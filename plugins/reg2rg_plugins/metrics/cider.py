@@ -28,8 +28,8 @@ Share = tuple[int, int]
 class _Rarity:
     """Inverse document frequency of a share of n-grams: log(n / references that hold it), log n where none does."""
 
-    def __init__(self, references: Corpus, order: int, share: Share) -> None:
-        held = [references.bag(part, order, share).gram for part in chunks(references.n)]
+    def __init__(self, references: Corpus, order: int, share: Share, parts: Sequence[slice]) -> None:
+        held = [references.bag(part, order, share).gram for part in parts]
         self._gram, self._count = np.unique(np.concatenate(held), return_counts=True)
         self._most = np.log(max(references.n, 1))
 
@@ -55,9 +55,10 @@ def _similarity(predictions: Corpus, references: Corpus, order: int) -> np.ndarr
     """Clipped cosine of the tf-idf vectors of one order in each pair: float64 (n,)."""
     shares = 1 << (references.size // _SHARE).bit_length()
     sums = np.zeros((3, references.n))
+    parts = list(chunks(predictions.lengths + references.lengths))
     for share in ((i, shares) for i in range(shares)):
-        rarity = _Rarity(references, order, share)
-        for part in chunks(references.n):
+        rarity = _Rarity(references, order, share, parts)
+        for part in parts:
             sums[:, part] += _products(predictions.bag(part, order, share), references.bag(part, order, share), rarity)
     scale = np.sqrt(sums[1]) * np.sqrt(sums[2])
     return np.divide(sums[0], scale, out=np.zeros(references.n), where=scale > 0)

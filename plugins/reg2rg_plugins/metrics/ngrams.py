@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-CHUNK = 1000  # reports counted at once where reports don't depend on each other: keeps memory flat on large files
+from reg2rg.contracts import GroundedReport
+
+CHUNK, WORDS = 1000, 1_000_000  # reports, and their words on both sides, that are counted at once: memory stays flat
+_LETTERS = 6  # characters a word, about
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,9 +45,31 @@ class Grams:
         return np.bincount(self.predicted.report[self.left], clipped, minlength=self.n).astype(np.float64)
 
 
-def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
-    """Slices that cover 0..n."""
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def chunks(sizes: Sequence[int] | np.ndarray) -> Iterator[slice]:
+    """Slices that cover reports of these many words: `CHUNK` reports each at most, and `WORDS` words but for a single one."""
+    start = total = 0
+    for at, size in enumerate(sizes):
+        if at > start and (at - start == CHUNK or total + size > WORDS):
+            yield slice(start, at)
+            start, total = at, 0
+        total += int(size)
+    if len(sizes) > start:
+        yield slice(start, len(sizes))
+
+
+def batches(reports: Sequence[GroundedReport]) -> Iterator[list[GroundedReport]]:
+    """The reports in lists as `chunks` has them, read once."""
+    batch: list[GroundedReport] = []
+    total = 0
+    for report in reports:
+        size = (len(report.report) + len(report.reference)) // _LETTERS
+        if batch and (len(batch) == CHUNK or total + size > WORDS):
+            yield batch
+            batch, total = [], 0
+        batch.append(report)
+        total += size
+    if batch:
+        yield batch
 
 
 def _numbered(texts: Iterable[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:

@@ -260,8 +260,24 @@ def test_a_large_file_is_counted_in_parts(metric: Bleu, monkeypatch: pytest.Monk
 
     reports = [pair(f"A nodule of {i} mm is seen.", f"There is a {i % 3} mm nodule.") for i in range(25)]
     whole = metric.statistics(reports)
-    monkeypatch.setattr(ngrams.chunks, "__defaults__", (4,))
+    monkeypatch.setattr(ngrams, "CHUNK", 4)
     np.testing.assert_array_equal(metric.statistics(reports), whole)
+    monkeypatch.setattr(ngrams, "WORDS", 20)
+    np.testing.assert_array_equal(metric.statistics(reports), whole)
+
+
+@given(st.lists(st.integers(0, 40), max_size=40), st.integers(1, 9), st.integers(1, 60))
+def test_parts_cover_all_reports_and_hold_few(sizes: list[int], most: int, words: int) -> None:
+    from reg2rg_plugins.metrics import ngrams
+
+    reports = [pair("x" * 6 * size, "") for size in sizes]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ngrams, "CHUNK", most)
+        patch.setattr(ngrams, "WORDS", words)
+        parts, batches = list(ngrams.chunks(sizes)), list(ngrams.batches(reports))
+    assert [i for part in parts for i in range(len(sizes))[part]] == list(range(len(sizes)))
+    assert batches == [reports[part] for part in parts]
+    assert all(len(sizes[p]) <= most and (len(sizes[p]) == 1 or sum(sizes[p]) <= words) for p in parts)
 
 
 @settings(max_examples=30, deadline=None)
@@ -274,5 +290,5 @@ def test_cider_is_the_same_in_shares_and_from_disk(texts: list[tuple[list[str], 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cider, "_SHARE", share)
         patch.setattr(hashed, "_HELD", held)
-        patch.setattr(ngrams.chunks, "__defaults__", (5,))
+        patch.setattr(ngrams, "CHUNK", 5)
         np.testing.assert_allclose(Cider().statistics(reports), whole, rtol=1e-12)
