@@ -114,6 +114,7 @@ METRICS: list[tuple[str, Any, str]] = [
     ("statistics", lambda self, reports: np.full((len(reports), 2), np.nan), "aren't finite"),
     ("statistics", lambda self, reports: np.arange(2.0 * len(reports)).reshape(-1, 2), "come in another order"),
     ("statistics", lambda self, reports: np.array([[1 / len(r.report), 1] for r in reports]), "ZeroDivisionError"),
+    ("statistics", lambda self, reports: Metric().statistics(reports.copy()), "no attribute 'copy'"),
     ("combine", lambda self, sums: float(sums[0]), "combine gave float"),
     ("combine", lambda self, sums: {"words": float(np.sum(sums))}, "'words' of shape () for 3 resamples"),
     ("combine", lambda self, sums: {"words": np.cumsum(sums[..., 0])[..., None][:, 0] if sums.ndim > 1 else sums[0]}, "alone"),

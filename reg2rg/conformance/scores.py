@@ -30,7 +30,7 @@ def reports(predictions: Sequence[str] = TEXTS) -> list[GroundedReport]:
     ]
 
 
-def _statistics(subject: Subject, of: list[GroundedReport]) -> np.ndarray:
+def _statistics(subject: Subject, of: Sequence[GroundedReport]) -> np.ndarray:
     table = subject.part.statistics(of)
     expect(isinstance(table, np.ndarray), f"statistics gave {type(table).__name__}")
     fits = table.ndim == 2 and table.shape[0] == len(of) and table.dtype == np.float64
@@ -61,6 +61,12 @@ def _table(subject: Subject) -> None:
 def _rows(subject: Subject) -> None:
     forwards, backwards = _statistics(subject, reports()), _statistics(subject, reports()[::-1])
     expect(np.allclose(forwards, backwards[::-1]), "other statistics when the studies come in another order")
+
+
+@check("metric", "statistics takes any sequence of reports, not lists alone (large files lie on disk)")
+def _sequence(subject: Subject) -> None:
+    listed, other = _statistics(subject, reports()), _statistics(subject, tuple(reports()))
+    expect(np.allclose(listed, other), "other statistics when the reports are no list")
 
 
 @check("metric", "combine(sums) gives a finite number for each of `names`")
