@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import subprocess
@@ -65,24 +66,26 @@ def run(n: int, metrics: str, folder: Path, extra: list[str]) -> tuple[float, fl
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(report) + "\n" for report in reports(n))
     command = [sys.executable, "-c", _MEASURED, "evaluate", str(path), "--json", "--metrics", metrics, *extra]
+    found_in = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": found_in})
     if done.returncode:
         sys.exit(done.stderr)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    peak = int(done.stderr.strip().splitlines()[-1]) / 1024
+    peak = float(done.stderr.strip().splitlines()[-1])
     print(f"{n:,} reports: {time.monotonic() - start:.0f} s on the clock", file=sys.stderr)
     return path.stat().st_size / 1e6, seconds, peak, json.loads(done.stdout)
 
 
 _MEASURED = """
-import resource, sys
+import sys
 from reg2rg.cli.app import run
+from speed_parts.timing import peak_mib
 try:
     run(sys.argv[1:])
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    print(peak_mib(), file=sys.stderr)
 """
 
 

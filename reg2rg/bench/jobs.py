@@ -5,6 +5,7 @@ A process of its own also gives each job its true peak of memory. Those that run
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ import traceback
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
@@ -133,12 +135,19 @@ def peak_mib() -> float:
     import torch
 
     on_gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
+    return round(max(on_gpu, _resident_mib()), 1)
+
+
+def _resident_mib() -> float:
+    with contextlib.suppress(OSError):  # Linux; getrusage would count what the starting process held
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
     try:
         import resource
     except ImportError:
-        return round(on_gpu, 1)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return round(max(on_gpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit), 1)
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class _Teller:

@@ -43,6 +43,15 @@ def test_every_job_ends_with_a_sentence(tmp_path: Path) -> None:
     assert len({(tmp_path / f"{what}.pid").read_text() for what in ("fine", "fault", "crash", "death", "exit")}) == 5
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the system tells a process's peak otherwise")
+def test_a_peak_is_the_jobs_own(tmp_path: Path) -> None:
+    """The system counts what the starting process held among the peak of the one that it starts."""
+    ballast = bytearray(1 << 30)
+    ballast[:: 1 << 12] = b"x" * (1 << 18)  # a byte in each page, or it would take no room
+    [ended] = run_jobs([Job("fine", act, ("fine", tmp_path))], 1)
+    assert 50 < ended.peak_mib < 900 and len(ballast) == 1 << 30
+
+
 def test_who_stops_early_leaves_no_process(tmp_path: Path) -> None:
     running = run_jobs([Job("long", act, ("long", tmp_path)), Job("fine", act, ("fine", tmp_path))], 2)
     assert next(running).job.name == "fine"
