@@ -14,7 +14,7 @@ from .floors import ALWAYS, floors, floors_without_train, shuffled_row
 from .labels import distinct, matched, remembering
 from .paired import comparison
 from .reading import ReportsFile
-from .shelf import whole_texts
+from .shelf import texts_alone
 from .training import Train
 
 FEW = 0.05  # below this share of distinct reports the field's best-known failure is likely: one report for all
@@ -40,7 +40,7 @@ def assess(
         found = evaluate(file.reports, metrics=metrics, progress=progress, **settings)
         found["excluded"] = {**file.excluded, **found["excluded"], **_unlabelled(file, settings.get("labels"))}
         found["notes"] = [*file.notes, *(train.notes if train else _NO_TRAIN)]
-        found["distinct_references"] = distinct(r.reference for r in whole_texts(file.reports) if r.reference.strip())
+        found["distinct_references"] = distinct(r.reference for r in texts_alone(file.reports) if r.reference.strip())
         found["settings"]["reports"] = file.source
         progress("floors", 0, 1)
         _add_floors(found, file, train, metrics, settings)
@@ -52,7 +52,7 @@ def assess(
             progress("compare", 1, 1)
         read = "clinical" in found
         shown = _examples(file, {**judge, "labeler": judge.get("labeler", "rules") if read else None})
-    found["warnings"] = warnings(found, sum(r.report == r.reference != "" for r in whole_texts(file.reports)))
+    found["warnings"] = warnings(found, sum(r.report == r.reference != "" for r in texts_alone(file.reports)))
     return found, shown
 
 
@@ -62,7 +62,7 @@ _NO_TRAIN = ("The train split isn't at hand: --train STORE adds its most frequen
 def _unlabelled(file: ReportsFile, labels: Labels | None) -> dict[str, Any]:
     if labels is None:
         return {}
-    studies = [r.study for r in whole_texts(file.reports)]
+    studies = [r.study for r in texts_alone(file.reports)]
     lost = [study for study, row in zip(studies, matched(studies, labels), strict=True) if row is None]
     return {"no row in the labels (findings alone)": {"n": len(lost), "studies": lost[:_SHOWN]}} if lost else {}
 

@@ -18,8 +18,8 @@ from . import clinical, length, recognition
 from .bootstrap import Block, Estimate, estimate
 from .choice import Choice, Named
 from .labels import distinct, label_reports, label_texts, matched
-from .regional import Part, Texts, region_texts, regional
-from .shelf import Reports, View, whole_texts
+from .regional import Part, Texts, regional, texts_by_region
+from .shelf import Reports, at, texts_alone
 from .statistics import Rows
 
 PARTS = ("clinical", "recognition", "length")
@@ -98,30 +98,29 @@ class _Run:
         labeler: Choice,
         progress: Progress = silent,
     ) -> None:
-        facts = [(r.study, bool(r.reference.strip())) for r in whole_texts(reports)]
-        truths = matched([study for study, _ in facts], labels) if labels is not None else [None] * len(facts)
-        usable = [i for i, (_, told) in enumerate(facts) if told or truths[i] is not None]
+        facts = [(r.study, bool(r.reference.strip()), bool(r.report.strip())) for r in texts_alone(reports)]
+        truths = matched([study for study, _, _ in facts], labels) if labels is not None else [None] * len(facts)
+        usable = [i for i, (_, told, _) in enumerate(facts) if told or truths[i] is not None]
         if not usable:
             where = "nor is it in the labels" if labels is not None else "so there is nothing to score against"
             raise UserError(f"no report has a reference text, {where}", fix="Name the column with --reference-column.")
-        every = len(usable) == len(facts)
-        self.studies: Reports = reports if every else View(reports, np.array(usable))
+        self.studies = at(reports, np.array(usable))
         self.truths = [truths[i] for i in usable]
         self.labels, self.labeler, self.progress = labels, labeler, progress
         self.texts = np.flatnonzero([facts[i][1] for i in usable])
+        self.empty = sum(not facts[i][2] for i in usable)
         self.blocks: list[Block] = []
         self.by_region = True
         self.skipped: dict[str, str] = {}
         self.excluded: dict[str, Any] = {}
-        if not every:
-            dropped = sorted({study for study, _ in facts} - {facts[i][0] for i in usable})
-            self.excluded |= {"no reference": {"n": len(facts) - len(usable), "studies": dropped[:20]}} if dropped else {}
+        if dropped := sorted({study for study, _, _ in facts} - {facts[i][0] for i in usable}):
+            self.excluded["no reference"] = {"n": len(facts) - len(usable), "studies": dropped[:20]}
         self.confusion: recognition.Confusion | None = None
         self.truth = np.zeros((0, 18), dtype=np.uint8)
         self.lengths: tuple[np.ndarray, np.ndarray] | None = None
         self.regions: dict[str, dict[str, int]] = {}
         self.regional: list[Part] = []
-        self._region_texts: dict[str, Texts] | None = None
+        self._by_region: dict[str, Texts] | None = None
 
     def add(self, choice: Choice) -> None:
         """Adds the blocks of one group or plugin."""
@@ -135,10 +134,7 @@ class _Run:
     def _scored(self) -> Reports:
         if not len(self.texts):
             raise UserError("no report has a reference text")
-        return self._at(self.texts)
-
-    def _at(self, places: np.ndarray) -> Reports:
-        return self.studies if len(places) == len(self.studies) else View(self.studies, places)
+        return at(self.studies, self.texts)
 
     def _length(self) -> None:
         self.lengths = length.lengths(self._scored())
@@ -154,13 +150,13 @@ class _Run:
     def _clinical(self) -> None:
         if self.labels is None:
             places = self.texts
-            predicted, truth = label_reports(self._at(places), self.labeler, self.progress)
+            predicted, truth = label_reports(at(self.studies, places), self.labeler, self.progress)
         else:
             places = np.array([i for i, row in enumerate(self.truths) if row is not None], dtype=np.int64)
             if not len(places):
                 raise UserError("no report's id is in the labels")
             truth = clinical.label_matrix([row for row in self.truths if row is not None])
-            [predicted] = label_reports(self._at(places), self.labeler, self.progress, ("report",))
+            [predicted] = label_reports(at(self.studies, places), self.labeler, self.progress, ("report",))
         self.blocks.append(clinical.block(predicted, truth, len(self.studies), places))
         self.truth = truth
         if self.by_region:
@@ -169,17 +165,15 @@ class _Run:
     def _regional(self) -> None:
         truths = self.truths if self.labels is not None else None
         for part in regional(self.studies, truths, lambda texts: label_texts(texts, self.labeler, self.progress)):
-            found = self._texts().get(part.region)
             self.blocks.append(part.block(len(self.studies)))
             self.regional.append(part)
-            self._count(part.region, found)
-            self.regions.setdefault(part.region, {"n": 0, "missing": 0})
+            self._count(part.region)
 
     def _metric(self, choice: Choice) -> None:
         metric = resolve("metric", choice.name, choice.options, progress=self.progress)
         self._metric_block(("metrics", choice.name), metric, self._scored(), self.texts)
         for region, found in self._texts().items() if self.by_region else ():
-            self._count(region, found)
+            self._count(region)
             if len(found.places):
                 self._metric_block(("per_region", region, choice.name), metric, found.reports, found.places)
 
@@ -197,13 +191,13 @@ class _Run:
 
     def _texts(self) -> dict[str, Texts]:
         """The regions' texts, in the studies where both sides have one; the written one is taken by the name it was given."""
-        if self._region_texts is None:
-            self._region_texts = region_texts(self.studies)
-        return self._region_texts
+        if self._by_region is None:
+            self._by_region = texts_by_region(self.studies)
+        return self._by_region
 
-    def _count(self, region: str, found: Texts | None) -> None:
-        if found is not None:
-            self.regions[region] = {"n": len(found.places), "missing": found.missing}
+    def _count(self, region: str) -> None:
+        found = self._texts().get(region)
+        self.regions[region] = {"n": len(found.places), "missing": found.missing} if found else {"n": 0, "missing": 0}
 
     def document(self, scores: Estimates) -> dict[str, Any]:
         """The result as JSON-able data."""
@@ -229,8 +223,8 @@ class _Run:
             found["length"] = length.summary(*self.lengths, scores["length",])
         return {
             **found,
-            "distinct_reports": distinct(r.report for r in whole_texts(self.studies)),
-            "empty_predictions": sum(not r.report.strip() for r in whole_texts(self.studies)),
+            "distinct_reports": distinct(r.report for r in texts_alone(self.studies)),
+            "empty_predictions": self.empty,
             "skipped": self.skipped,
             "excluded": self.excluded,
         }

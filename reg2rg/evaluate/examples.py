@@ -18,7 +18,7 @@ from ..anatomy import FINDINGS
 from . import clinical
 from .choice import Named
 from .labels import label_reports, label_texts, matched
-from .shelf import Reports, View, whole_texts
+from .shelf import Reports, texts_alone, with_reference
 
 MATCHED, MISSED, INVENTED = "matched", "missed", "invented"
 BY_FINDINGS = "F1 of the study's findings, then how many they are, then shared words"
@@ -62,9 +62,7 @@ def examples(
     A study has "study", "score", "overlap" (F1 of words), "report" and "reference" as sentences, and the findings "matched",
     "missed" and "invented"; a sentence has "text", "state" and "findings". Without a labeler nothing is coloured.
     """
-    reports = whole_texts(reports)
-    places = np.flatnonzero([bool(r.reference.strip()) for r in reports])
-    shown = reports if len(places) == len(reports) else View(reports, places)
+    shown = with_reference(texts_alone(reports))
     scored = _scored(shown, labels, labeler)
     order = scored.order()
     half = (len(shown) + 1) // 2

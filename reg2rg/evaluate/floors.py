@@ -21,7 +21,7 @@ from .bootstrap import Block, estimate
 from .choice import Named
 from .evaluation import evaluate
 from .labels import label_reports, label_texts, matched
-from .shelf import Reports, View, whole_texts
+from .shelf import Reports, View, texts_alone, with_reference
 
 ALWAYS, SHUFFLED = "all findings always", "this file's reports, shuffled"
 SHOWN = ("bleu1", "bleu4", "rougeL", "meteor")
@@ -91,7 +91,7 @@ def shuffled(reports: Reports, seed: int = 0) -> Reports:
     order = np.random.default_rng(seed).permutation(len(reports))
     donors = np.empty_like(order)
     donors[order] = np.roll(order, 1)
-    texts = whole_texts(reports)
+    texts = texts_alone(reports)
     return _as_written(texts, lambda place: texts[int(donors[place])].report)
 
 
@@ -116,12 +116,10 @@ def _clinical_row(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 def _always(reports: Reports, labels: Labels | None, labeler: Named, ci: int, seed: int) -> dict[str, Any]:
     """All eighteen findings in every study: labels without a text."""
     if labels is None:
-        told = np.flatnonzero([bool(r.reference.strip()) for r in whole_texts(reports)])
-        [truth] = label_reports(View(reports, told), labeler, sides=("reference",))
+        [truth] = label_reports(with_reference(reports), labeler, sides=("reference",))
     else:
-        truth = clinical.label_matrix(
-            [row for row in matched([r.study for r in whole_texts(reports)], labels) if row is not None]
-        )
+        rows = matched([r.study for r in texts_alone(reports)], labels)
+        truth = clinical.label_matrix([row for row in rows if row is not None])
     block: Block = clinical.block(np.ones_like(truth), truth)
     return _clinical_row(clinical.summary(estimate([block], ci, seed)[block.key], truth))
 

@@ -20,7 +20,7 @@ from ..plugins import resolve
 from ..progress import Progress, silent
 from .choice import Choice, Named
 from .rows import cell, find_id_column, read_rows, study_key
-from .shelf import Reports, parts, whole_texts
+from .shelf import Reports, parts, texts_alone
 
 Labels = dict[str, dict[str, int]]
 
@@ -51,7 +51,6 @@ class _Memory:
 
 
 _WEIGHTS = np.uint32(1) << np.arange(len(FINDINGS), dtype=np.uint32)
-_AT_ONCE = 2000  # reports whose texts are in memory together
 
 # what each labeler has read within `remembering`
 _memory: contextvars.ContextVar[dict[str, _Memory] | None] = contextvars.ContextVar("_memory", default=None)
@@ -87,10 +86,10 @@ def label_reports(
     reports: Reports, labeler: Named, progress: Progress = silent, sides: Sequence[str] = ("report", "reference")
 ) -> list[np.ndarray]:
     """The labels of each side's texts, uint8 (n, 18) a side, with few texts in memory at once."""
-    n, reports = len(reports), whole_texts(reports)
+    n, reports = len(reports), texts_alone(reports)
     judge = _Judge(Choice.of(labeler), progress, n * len(sides))
     found = [np.zeros((n, len(FINDINGS)), dtype=np.uint8) for _ in sides]
-    for part in parts(n, _AT_ONCE):
+    for part in parts(n):
         some = reports[part]
         for labels, side in zip(found, sides, strict=True):
             labels[part] = judge.read([getattr(r, side) for r in some])

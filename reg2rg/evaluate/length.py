@@ -13,7 +13,7 @@ import numpy as np
 
 from ..contracts import GroundedReport
 from .bootstrap import Block, Estimate
-from .shelf import whole_texts
+from .shelf import texts_alone
 from .statistics import Beside, Coded, Rows
 
 GRID = 256
@@ -23,7 +23,7 @@ _FLOOR = 1e-10  # of the density, so that a length that is never written costs m
 def lengths(reports: Sequence[GroundedReport]) -> tuple[np.ndarray, np.ndarray]:
     """Words, split at blanks, of each reference and of each written report: two float64 (n,)."""
     both = np.array(
-        [(len(r.reference.split()), len(r.report.split())) for r in whole_texts(reports)], dtype=np.float64
+        [(len(r.reference.split()), len(r.report.split())) for r in texts_alone(reports)], dtype=np.float64
     ).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 

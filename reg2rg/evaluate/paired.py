@@ -20,7 +20,7 @@ from .choice import Named
 from .evaluation import DEFAULT, collect
 from .labels import distinct
 from .rows import study_key
-from .shelf import Reports, View, read, whole_texts
+from .shelf import Reports, View, read, texts_alone
 
 Key = tuple[str, ...]
 Number = tuple[Key, str]  # a block, and the name of a number in it
@@ -57,13 +57,14 @@ def comparison(
 
 def _common(a: Reports, b: Reports) -> tuple[Reports, Reports, dict[str, Any]]:
     """The studies of both, in the order of `a`, with one reference each; and those of one alone."""
-    mine, other = ({study_key(r.study): i for i, r in enumerate(whole_texts(side))} for side in (a, b))
+    texts = texts_alone(a), texts_alone(b)
+    mine, other = ({study_key(r.study): i for i, r in enumerate(side)} for side in texts)
     places = [np.array([side[key] for key in mine if key in other], dtype=np.int64) for side in (mine, other)]
     if not len(places[0]):
         raise UserError(
             "the two files have no study in common", fix=f"The one has '{next(iter(mine))}', the other '{next(iter(other))}'."
         )
-    pairs = zip(read(whole_texts(a), places[0]), read(whole_texts(b), places[1]), strict=True)
+    pairs = zip(read(texts[0], places[0]), read(texts[1], places[1]), strict=True)
     if differing := [x.study for x, y in pairs if _words(x) and _words(y) and _words(x) != _words(y)]:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise UserError(
@@ -71,20 +72,24 @@ def _common(a: Reports, b: Reports) -> tuple[Reports, Reports, dict[str, Any]]:
             fix="Score both against one: --references FILE",
         )
     excluded = {
-        "only in this file": _listed(r.study for r in read(a, [i for key, i in mine.items() if key not in other])),
-        "only in the other file": _listed(r.study for r in read(b, [i for key, i in other.items() if key not in mine])),
+        "only in this file": _listed(r.study for r in read(texts[0], [i for key, i in mine.items() if key not in other])),
+        "only in the other file": _listed(r.study for r in read(texts[1], [i for key, i in other.items() if key not in mine])),
     }
 
     def referenced(number: int, x: GroundedReport) -> GroundedReport:
-        return x if x.reference.strip() else dataclasses.replace(x, reference=b[int(places[1][number])].reference)
+        return x if x.reference.strip() else dataclasses.replace(x, reference=texts[1][int(places[1][number])].reference)
 
-    left = View(a, places[0], referenced)
+    wanted = View(texts[0], places[0], referenced)
 
     def as_left(number: int, y: GroundedReport) -> GroundedReport:
-        x = left[number]
+        x = wanted[number]
         return dataclasses.replace(y, study=x.study, reference=x.reference)
 
-    return left, View(b, places[1], as_left), {reason: entry for reason, entry in excluded.items() if entry["n"]}
+    return (
+        View(a, places[0], referenced),
+        View(b, places[1], as_left),
+        {reason: entry for reason, entry in excluded.items() if entry["n"]},
+    )
 
 
 def _words(report: GroundedReport) -> list[str]:

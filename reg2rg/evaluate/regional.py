@@ -139,7 +139,7 @@ class Texts:
     missing: int
 
 
-def region_texts(studies: Reports) -> dict[str, Texts]:
+def texts_by_region(studies: Reports) -> dict[str, Texts]:
     """The texts of each region that a reference tells of; `missing` counts the studies that write none."""
     places: dict[str, array.array[int]] = {region: array.array("q") for region in REGIONS}
     shelves = {region: Shelf(limit=LIMIT // len(REGIONS)) for region in REGIONS}

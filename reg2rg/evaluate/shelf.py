@@ -144,7 +144,7 @@ class View(_Sequence):
 
     def of_texts(self) -> Reports:
         """The same without sections, where no change wants them."""
-        return View(whole_texts(self._source), self._places) if self._change is None else self
+        return View(texts_alone(self._source), self._places) if self._change is None else self
 
     def _of_source(self, places: Sequence[int]) -> Iterator[GroundedReport]:
         return read(self._source, places if self._places is None else self._places[np.asarray(places, dtype=np.int64)])
@@ -163,11 +163,21 @@ class _Texts(_Sequence):
         return self._shelf.texts(places)
 
 
-def whole_texts(reports: Reports) -> Reports:
+def texts_alone(reports: Reports) -> Reports:
     """The same reports for whom needs study, report and reference alone: sections may be missing."""
     if isinstance(reports, Shelf):
         return _Texts(reports)
     return reports.of_texts() if isinstance(reports, View) else reports
+
+
+def at(reports: Reports, places: np.ndarray) -> Reports:
+    """The reports at ascending places: themselves where those are all."""
+    return reports if len(places) == len(reports) else View(reports, places)
+
+
+def with_reference(reports: Reports) -> Reports:
+    """Those that have a reference text."""
+    return at(reports, np.flatnonzero([bool(r.reference.strip()) for r in texts_alone(reports)]))
 
 
 def read(reports: Reports, places: Sequence[int] | np.ndarray) -> Iterator[GroundedReport]:

@@ -27,10 +27,12 @@ def run_folder(run: Path | str, revision: str | None = None) -> Path:
     """
     if not is_name(run):
         return Path(run)
+    from huggingface_hub.errors import HFValidationError
+
     name = str(run)
     try:
         return snapshot(name, revision, FILES, lambda folder: (folder / "config.json").is_file())
-    except ValueError as error:  # huggingface_hub's HFValidationError: its rules for names are narrower than `is_name`
+    except HFValidationError as error:  # the hub's rules for names are narrower than `is_name`
         raise UserError("there is no such run folder, and the hub has no such names", name, "Check the path.") from error
     except NotFetched as error:
         at = f" at revision '{revision}'" if revision else ""

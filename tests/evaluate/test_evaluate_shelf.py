@@ -18,7 +18,7 @@ from reg2rg.contracts import GroundedReport, RegionSection
 from reg2rg.evaluate import read_reports, regional, shelf
 from reg2rg.evaluate.assess import assess
 from reg2rg.evaluate.reading import ReportsFile
-from reg2rg.evaluate.shelf import Shelf, View, read, whole_texts
+from reg2rg.evaluate.shelf import Shelf, View, read, texts_alone
 
 TEXT = st.text(max_size=30)
 SECTION = st.builds(
@@ -81,7 +81,7 @@ def test_a_view_changes_reports_as_they_are_read() -> None:
 
 def test_other_processes_get_a_list() -> None:
     kept = Shelf([GroundedReport("a", (), "x"), GroundedReport("b", (), "y")], 0)
-    for some in (kept, View(kept, np.array([1])), whole_texts(kept)):
+    for some in (kept, View(kept, np.array([1])), texts_alone(kept)):
         assert pickle.loads(pickle.dumps(some)) == list(some)
 
 
@@ -90,10 +90,10 @@ def test_whole_texts_come_without_sections_where_that_is_faster() -> None:
     reports = [GroundedReport(f"s{i}", (section,), "x\ny", "\u2028", {"a": 1}) for i in range(4)]
     kept = Shelf(reports, 0)
     bare = [dataclasses.replace(r, sections=(), settings={}) for r in reports]
-    assert list(whole_texts(kept)) == bare and list(whole_texts(View(kept, np.array([2, 0])))) == [bare[2], bare[0]]
-    assert list(whole_texts(reports)) == list(kept) == reports
+    assert list(texts_alone(kept)) == bare and list(texts_alone(View(kept, np.array([2, 0])))) == [bare[2], bare[0]]
+    assert list(texts_alone(reports)) == list(kept) == reports
     changed = View(kept, change=lambda place, r: dataclasses.replace(r, report=r.sections[0].reference))
-    assert [r.report for r in whole_texts(changed)] == ["y"] * 4
+    assert [r.report for r in texts_alone(changed)] == ["y"] * 4
 
 
 # --- scores --------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ An n-gram's number is made from the number of its first n - 1 words and its last
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from reg2rg.contracts import GroundedReport
 
 CHUNK, WORDS = 1000, 1_000_000  # reports, and their words on both sides, that are counted at once: memory stays flat
 _LETTERS = 6  # characters a word, about
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,29 +49,29 @@ class Grams:
 
 def chunks(sizes: Sequence[int] | np.ndarray) -> Iterator[slice]:
     """Slices that cover reports of these many words: `CHUNK` reports each at most, and `WORDS` words but for a single one."""
-    start = total = 0
-    for at, size in enumerate(sizes):
-        if at > start and (at - start == CHUNK or total + size > WORDS):
-            yield slice(start, at)
-            start, total = at, 0
-        total += int(size)
-    if len(sizes) > start:
-        yield slice(start, len(sizes))
+    start = 0
+    for some in _grouped(sizes, int):
+        yield slice(start, start + len(some))
+        start += len(some)
 
 
 def batches(reports: Sequence[GroundedReport]) -> Iterator[list[GroundedReport]]:
     """The reports in lists as `chunks` has them, read once."""
-    batch: list[GroundedReport] = []
+    return _grouped(reports, lambda r: (len(r.report) + len(r.reference)) // _LETTERS)
+
+
+def _grouped(items: Iterable[T], words: Callable[[T], int]) -> Iterator[list[T]]:
+    group: list[T] = []
     total = 0
-    for report in reports:
-        size = (len(report.report) + len(report.reference)) // _LETTERS
-        if batch and (len(batch) == CHUNK or total + size > WORDS):
-            yield batch
-            batch, total = [], 0
-        batch.append(report)
+    for item in items:
+        size = words(item)
+        if group and (len(group) == CHUNK or total + size > WORDS):
+            yield group
+            group, total = [], 0
+        group.append(item)
         total += size
-    if batch:
-        yield batch
+    if group:
+        yield group
 
 
 def _numbered(texts: Iterable[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
